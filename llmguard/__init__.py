@@ -1,0 +1,1 @@
+"""The governed door between an organisation's micro apps and every language model."""

@@ -1,0 +1,1 @@
+"""The command line: noun verb, one file a noun."""

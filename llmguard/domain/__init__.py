@@ -1,0 +1,1 @@
+"""Frozen types that cross borders between contexts; knows the standard library only."""

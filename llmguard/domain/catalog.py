@@ -1,0 +1,157 @@
+"""What the CoE decides in git, as frozen values: providers, models, presets, apps, quotas."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from decimal import Decimal
+from enum import IntEnum
+from typing import Literal
+
+JsonScalar = str | int | float | bool
+ProviderKind = Literal["echo", "openai", "litellm"]
+PresetStatus = Literal["draft", "approved", "deprecated", "retired"]
+AppStatus = Literal["draft", "sandbox", "approved", "suspended", "retired"]
+OnViolation = Literal["refuse", "clamp"]
+ToolsRule = Literal["forbidden", "allowed"] | tuple[str, ...]  # a tuple names the only tools allowed
+
+
+class Sensitivity(IntEnum):
+    """How harmful the loss of an app's data would be; ordered."""
+
+    PUBLIC = 0
+    INTERNAL = 1
+    CONFIDENTIAL = 2
+    RESTRICTED = 3
+
+    @property
+    def label(self) -> str:
+        """The word used in registry.yaml."""
+        return self.name.lower()
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """USD per 1M tokens. `version` says where the figures come from and is pinned on each trace."""
+
+    input: Decimal
+    output: Decimal
+    version: str
+    cached_input: Decimal | None = None  # None: cached tokens cost as much as others
+
+
+@dataclass(frozen=True, slots=True)
+class Provider:
+    """Where models are called. `api_key_env` names the variable that holds the key; the key itself is never here."""
+
+    name: str
+    kind: ProviderKind
+    base_url: str | None = None
+    api_key_env: str | None = None
+    connect_timeout_seconds: float = 5.0
+    first_byte_timeout_seconds: float = 60.0
+    total_timeout_seconds: float = 600.0
+    max_retries: int = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """An approved model: a target at a provider, with its price and the most sensitive data it may see."""
+
+    name: str
+    provider: Provider
+    target: str
+    max_sensitivity: Sensitivity
+    price: Price
+    context_tokens: int | None = None
+    max_output_tokens: int | None = None
+    max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+
+
+@dataclass(frozen=True, slots=True)
+class ParameterRule:
+    """What one request parameter may be. All None: any value is allowed."""
+
+    minimum: float | None = None
+    maximum: float | None = None
+    default: JsonScalar | None = None
+    fixed: JsonScalar | None = None
+    allowed: tuple[JsonScalar, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Preset:
+    """A named, versioned, locked way to call a model; what apps put into `model`."""
+
+    name: str
+    version: int
+    status: PresetStatus
+    owner: str
+    why: str
+    model: Model
+    digest: str
+    fallbacks: tuple[Model, ...] = ()
+    system: str | None = None
+    parameters: Mapping[str, ParameterRule] = field(default_factory=dict)
+    tools: ToolsRule = "forbidden"
+    images: Literal["forbidden", "allowed"] = "forbidden"
+    redaction: str = "standard"
+    response_filters: tuple[str, ...] = ()
+    on_violation: OnViolation = "refuse"
+    sunset: date | None = None
+    successor: str | None = None
+
+    @property
+    def id(self) -> str:
+        """`name@version`, as in headers and traces."""
+        return f"{self.name}@{self.version}"
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """Limits of one app; None is no limit of that kind."""
+
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
+    tokens_per_day: int | None = None
+    tokens_per_month: int | None = None
+    nano_usd_per_month: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class App:
+    """A micro app in the catalog."""
+
+    name: str
+    owner: str
+    status: AppStatus
+    sensitivity: Sensitivity
+    presets: tuple[str, ...]
+    quota: Quota
+    cost_center: str
+    team: str | None = None
+    backup_owner: str | None = None
+    ticket: str | None = None
+    connectors: tuple[str, ...] = ()
+    origins: tuple[str, ...] = ()
+    expires: date | None = None
+    support: str | None = None
+    runbook: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Registry:
+    """One accepted registry file. `digest` is the SHA-256 of its canonical content, in hex."""
+
+    digest: str
+    providers: Mapping[str, Provider]
+    models: Mapping[str, Model]
+    presets: Mapping[str, tuple[Preset, ...]]  # by name, versions ascending
+    apps: Mapping[str, App]
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """An app with a valid key."""
+
+    app: App
+    key_id: str

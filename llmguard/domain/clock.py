@@ -1,0 +1,29 @@
+"""Time as an argument: aware UTC for records, monotonic nanoseconds for durations."""
+
+import time
+from datetime import UTC, datetime
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """Tells the time; tests pass one that stands still."""
+
+    def now(self) -> datetime:
+        """Return the current instant, aware and in UTC."""
+        ...
+
+    def ticks(self) -> int:
+        """Return nanoseconds of a clock that never goes back; only differences mean something."""
+        ...
+
+
+class SystemClock:
+    """The machine's clock."""
+
+    def now(self) -> datetime:
+        """Return the current instant, aware and in UTC."""
+        return datetime.now(UTC)
+
+    def ticks(self) -> int:
+        """Return nanoseconds of the monotonic clock."""
+        return time.monotonic_ns()

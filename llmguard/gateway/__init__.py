@@ -1,0 +1,1 @@
+"""The request path: nine steps in one pipeline."""

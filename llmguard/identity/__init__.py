@@ -1,0 +1,1 @@
+"""Who calls: app keys, issued once, kept as keyed digests, looked up in memory."""

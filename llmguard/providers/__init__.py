@@ -1,0 +1,1 @@
+"""Where models are called: echo, OpenAI's wire format, and everything LiteLLM translates."""

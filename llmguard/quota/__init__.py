@@ -1,0 +1,1 @@
+"""Exact limits: reserve before the call, settle after it."""

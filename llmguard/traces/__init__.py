@@ -1,0 +1,1 @@
+"""What happened: a spool that loses nothing, one ingester, one DuckDB table."""
