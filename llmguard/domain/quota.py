@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
+from llmguard.domain.errors import Refusal
+
 LimitName = Literal["requests_per_minute", "tokens_per_minute", "tokens_per_day", "tokens_per_month", "usd_per_month"]
 
 
@@ -41,3 +43,31 @@ class Hold:
     amount: Amount
     reserved_at: datetime
     standings: tuple[Standing, ...]  # right after this reservation
+
+
+@dataclass(frozen=True, slots=True)
+class Orphan:
+    """A hold whose worker no longer lives; the trace with the same id tells what is owed for it."""
+
+    id: str
+    app: str
+    worker: str
+    amount: Amount
+    reserved_at: datetime
+
+
+class QuotaRefusal(Refusal):
+    """A limit is in the way. `standings` are those of the refused app, for the rate-limit headers."""
+
+    def __init__(
+        self,
+        code: Literal["rate_limit_exceeded", "insufficient_quota"],
+        message: str,
+        *,
+        hint: str,
+        retry_after_seconds: float | None,
+        standings: tuple[Standing, ...],
+    ) -> None:
+        """Build it like any refusal, and keep how the app stands."""
+        super().__init__(code, message, hint=hint, retry_after_seconds=retry_after_seconds)
+        self.standings = standings

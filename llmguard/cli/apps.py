@@ -1,0 +1,46 @@
+"""`llmguard apps`: the app catalog."""
+
+from dataclasses import asdict
+from typing import Any
+
+import click
+
+from llmguard.cli.options import as_json_option, place_options, settings_from
+from llmguard.cli.output import print_facts, print_rows
+from llmguard.cli.registry_file import current_registry
+from llmguard.domain.catalog import App
+
+_COLUMNS = ("name", "status", "sensitivity", "owner", "cost_center", "expires", "presets")
+
+
+@click.group()
+def command() -> None:
+    """Look at the app catalog."""
+
+
+@command.command("list")
+@as_json_option
+@place_options
+def list_apps(*, as_json: bool, **places: str | None) -> None:
+    """List all apps."""
+    registry = current_registry(settings_from(**places))
+    print_rows(
+        [_facts(app) for app in registry.apps.values()], _COLUMNS, as_json=as_json, none="The catalog has no apps."
+    )
+
+
+@command.command()
+@click.argument("app")
+@as_json_option
+@place_options
+def show(*, app: str, as_json: bool, **places: str | None) -> None:
+    """Show APP as the catalog has it."""
+    registry = current_registry(settings_from(**places))
+    if app not in registry.apps:
+        raise click.ClickException(f"There is no app {app}. Apps: {', '.join(registry.apps)}.")
+    print_facts(_facts(registry.apps[app]), as_json=as_json)
+
+
+def _facts(app: App) -> dict[str, Any]:
+    quota = {name: limit for name, limit in asdict(app.quota).items() if limit is not None}
+    return asdict(app) | {"sensitivity": app.sensitivity.label, "quota": quota}

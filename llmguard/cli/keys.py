@@ -1,0 +1,123 @@
+"""`llmguard keys`: app keys, shown once and never again."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import datetime, timedelta
+from typing import Any
+
+import click
+
+from llmguard.cli.options import as_json_option, place_options, settings_from
+from llmguard.cli.output import print_facts, print_rows
+from llmguard.cli.registry_file import current_registry
+from llmguard.domain.clock import SystemClock
+from llmguard.domain.errors import Refusal
+from llmguard.identity.key_store import IssuedKey, Key, KeyStore, RevokedKey, UnknownKey
+
+_COLUMNS = ("key_id", "app", "state", "created_at", "expires_at", "overlap_until", "revoked_at")
+_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+
+class Duration(click.ParamType[timedelta]):
+    """A length of time such as 30d, 12h, 45m or 2w."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
+        """Return the length of time that a text means."""
+        if isinstance(value, timedelta):
+            return value
+        amount, unit = str(value)[:-1], str(value)[-1:]
+        if not amount.isdecimal() or int(amount) == 0 or unit not in _UNITS:
+            self.fail(f"{value!r} is no length of time; write 30d, 12h, 45m or 2w", param, ctx)
+        try:
+            return timedelta(**{_UNITS[unit]: int(amount)})
+        except OverflowError:
+            self.fail(f"{value!r} is too long", param, ctx)
+
+
+@click.group()
+def command() -> None:
+    """Issue, list, rotate and revoke app keys."""
+
+
+@command.command()
+@click.argument("app")
+@click.option("--ttl", type=Duration(), default="90d", show_default=True, help="How long the key is valid.")
+@as_json_option
+@place_options
+def issue(*, app: str, ttl: timedelta, as_json: bool, **places: str | None) -> None:
+    """Issue a key for APP and print it, once."""
+    settings = settings_from(**places)
+    registry = current_registry(settings)
+    if app not in registry.apps:
+        raise Refusal(
+            "app_not_approved",
+            f"There is no app {app} in {settings.registry.name}.",
+            hint=f"Apps: {', '.join(registry.apps)}.",
+        )
+    _print_issued(_store(**places).issue(app, ttl=ttl), as_json=as_json)
+
+
+@command.command("list")
+@click.argument("app", required=False)
+@as_json_option
+@place_options
+def list_keys(*, app: str | None, as_json: bool, **places: str | None) -> None:
+    """List keys, of APP or of all; never the keys themselves."""
+    now = SystemClock().now()
+    rows = [asdict(key) | {"state": _state(key, now)} for key in _store(**places).list(app)]
+    print_rows(rows, _COLUMNS, as_json=as_json, none="No keys. Issue one with `llmguard keys issue APP`.")
+
+
+@command.command()
+@click.argument("key_id")
+@click.option("--overlap", type=Duration(), default="7d", show_default=True, help="How long the old one stays valid.")
+@click.option("--ttl", type=Duration(), default="90d", show_default=True, help="How long the new one is valid.")
+@as_json_option
+@place_options
+def rotate(*, key_id: str, overlap: timedelta, ttl: timedelta, as_json: bool, **places: str | None) -> None:
+    """Give KEY_ID a new secret and print it, once; the old one stays valid for the overlap."""
+    with _known_key(key_id):
+        issued = _store(**places).rotate(key_id, overlap=overlap, ttl=ttl)
+    _print_issued(issued, as_json=as_json)
+
+
+@command.command()
+@click.argument("key_id")
+@place_options
+def revoke(*, key_id: str, **places: str | None) -> None:
+    """Revoke KEY_ID; every worker refuses it within a second."""
+    with _known_key(key_id):
+        _store(**places).revoke(key_id)
+    click.echo(f"{key_id} is revoked.", err=True)
+
+
+@contextmanager
+def _known_key(key_id: str) -> Iterator[None]:
+    try:
+        yield
+    except UnknownKey:
+        raise click.ClickException(f"There is no key {key_id}. `llmguard keys list` shows the key ids.") from None
+    except RevokedKey:
+        raise click.ClickException(f"{key_id} was revoked. Issue a new key with `llmguard keys issue`.") from None
+
+
+def _state(key: Key, now: datetime) -> str:
+    if key.revoked_at is not None:
+        return "revoked"
+    if key.expires_at is not None and key.expires_at <= now:
+        return "expired"
+    return "rotating" if key.overlap_until is not None and key.overlap_until > now else "valid"
+
+
+def _store(**places: str | None) -> KeyStore:
+    settings = settings_from(**places)
+    return KeyStore(settings.data / "state.db", settings.secret, SystemClock())
+
+
+def _print_issued(key: IssuedKey, *, as_json: bool) -> None:
+    facts = {"key": key.secret_text, "key_id": key.key_id, "app": key.app, "expires_at": key.expires_at}
+    print_facts(facts, as_json=as_json)
+    click.echo("Keep it now: it cannot be shown again.", err=True)

@@ -1,0 +1,70 @@
+"""The `llmguard` command. Commands are imported when they are called, so that `--help` is quick."""
+
+import importlib
+import sys
+from typing import NoReturn
+
+import click
+
+from llmguard.domain.errors import GuardError
+from llmguard.settings import SettingsInvalidError
+from llmguard.traces.errors import TraceStoreError
+
+CANNOT_RUN = 3
+_COMMANDS = {
+    "serve": ("llmguard.cli.serve", "Serve the gateway."),
+    "check": ("llmguard.cli.check", "Check registry.yaml and the redaction rules."),
+    "keys": ("llmguard.cli.keys", "Issue, list, rotate and revoke app keys."),
+    "apps": ("llmguard.cli.apps", "Look at the app catalog."),
+    "presets": ("llmguard.cli.presets", "Look at presets and compare their versions."),
+    "redaction": ("llmguard.cli.redaction", "Try and test the redaction rules."),
+    "quota": ("llmguard.cli.quota", "See where an app stands."),
+    "traces": ("llmguard.cli.traces", "Find and read traces."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group whose commands live in modules of their own."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the nouns, in the order of use."""
+        del ctx
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import one command."""
+        del ctx
+        if cmd_name not in _COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(_COMMANDS[cmd_name][0]).command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of commands without importing any."""
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, words) for name, (_, words) in _COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="llmguard")
+def cli() -> None:
+    """The governed door between micro apps and language models."""
+
+
+def main() -> None:
+    """Run the command line; exit 0 fine, 1 findings, 2 usage, 3 cannot run."""
+    try:
+        cli()
+    except SettingsInvalidError as error:
+        fail(str(error))
+    except GuardError as error:
+        fail(" ".join(filter(None, (error.message, error.hint))))
+    except TraceStoreError as error:
+        fail(f"The traces cannot be read: {error}.")
+
+
+def fail(message: str) -> NoReturn:
+    """Say on standard error why it cannot run, and exit 3."""
+    click.echo(f"llmguard: {message}", err=True)
+    sys.exit(CANNOT_RUN)

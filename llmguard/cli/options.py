@@ -1,0 +1,34 @@
+"""The options that commands share, and the settings that they make."""
+
+import os
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from llmguard.settings import Settings, load_settings
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+as_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+_FOLDERS = {
+    "registry": "The registry file [LLMGUARD_REGISTRY; registry.yaml].",
+    "redaction": "The folder of redaction rules [LLMGUARD_REDACTION; redaction].",
+    "data": "The data folder [LLMGUARD_DATA; data].",
+}
+
+
+def place_options(command: Command) -> Command:
+    """Add --registry, --redaction and --data; the command gets them as `registry`, `redaction` and `data`."""
+    for name, words in reversed(_FOLDERS.items()):
+        command = click.option(f"--{name}", metavar="PATH", help=words)(command)
+    return command
+
+
+def settings_from(registry: str | None, redaction: str | None, data: str | None, **more: int | str | None) -> Settings:
+    """Return the settings of a command: its options first, then the environment.
+
+    Raises:
+        SettingsInvalidError: an option or a variable cannot be used.
+    """
+    return load_settings(os.environ, registry=registry, redaction=redaction, data=data, **more)

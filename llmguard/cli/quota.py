@@ -1,0 +1,46 @@
+"""`llmguard quota`: where an app stands against its limits."""
+
+import asyncio
+
+import click
+
+from llmguard.cli.options import as_json_option, place_options, settings_from
+from llmguard.cli.output import print_rows
+from llmguard.cli.registry_file import current_registry
+from llmguard.domain.catalog import App
+from llmguard.domain.clock import SystemClock
+from llmguard.domain.quota import Standing
+from llmguard.quota.ledger import Ledger
+from llmguard.settings import Settings
+from llmguard.web.listings import standing_json
+from llmguard.wiring import worker_name
+
+_COLUMNS = ("name", "limit", "used", "held", "left", "resets_at")
+
+
+@click.group()
+def command() -> None:
+    """See where an app stands."""
+
+
+@command.command()
+@click.argument("app")
+@as_json_option
+@place_options
+def show(*, app: str, as_json: bool, **places: str | None) -> None:
+    """Show the limits of APP: limit, used, held, left, and when each resets."""
+    settings = settings_from(**places)
+    registry = current_registry(settings)
+    if app not in registry.apps:
+        raise click.ClickException(f"There is no app {app}. Apps: {', '.join(registry.apps)}.")
+    rows = [standing_json(standing) for standing in asyncio.run(_standings(settings, registry.apps[app]))]
+    print_rows(rows, _COLUMNS, as_json=as_json, none=f"{app} has no limits.")
+
+
+async def _standings(settings: Settings, app: App) -> tuple[Standing, ...]:
+    ledger = Ledger(settings.data / "state.db", SystemClock(), worker_name())
+    ledger.start()
+    try:
+        return await ledger.standings(app)
+    finally:
+        await ledger.close()

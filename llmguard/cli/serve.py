@@ -1,0 +1,164 @@
+"""`llmguard serve`: the workers, the ingester and crash recovery, started and stopped together."""
+
+import logging
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+
+from llmguard.cli.banner import Banner, issue_demo_key, print_when_ready
+from llmguard.cli.main import fail
+from llmguard.cli.options import place_options, settings_from
+from llmguard.logs import configure_logging
+from llmguard.settings import Settings
+
+_STOP_INGESTER_SECONDS = 60
+_WATCH_SECONDS = 1.0
+_METRICS_FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+_DRAIN_SECONDS = 120
+_log = logging.getLogger("llmguard")
+
+# One thread each for BLAS and OpenMP: more of them fight with the workers over the cores (10x outliers, measured), and
+# the libraries read these variables only when they are loaded, so the workers must be born with them.
+_ONE_THREAD = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+@click.command()
+@place_options
+@click.option("--host", metavar="ADDRESS", help="Address to listen on [LLMGUARD_HOST; 127.0.0.1].")
+@click.option("--port", type=click.IntRange(0, 65_535), help="Port to listen on [LLMGUARD_PORT; 8080].")
+@click.option("--workers", type=click.IntRange(1, 256), help="Server processes [LLMGUARD_WORKERS; 1].")
+@click.option("--demo-key", is_flag=True, help="Issue a key for the first approved app, and print it.")
+def command(  # noqa: PLR0913 - click passes one argument an option
+    *,
+    registry: str | None,
+    redaction: str | None,
+    data: str | None,
+    host: str | None,
+    port: int | None,
+    workers: int | None,
+    demo_key: bool,
+) -> None:
+    """Serve the gateway until it is told to stop (Ctrl-C or SIGTERM); streams are drained, traces flushed."""
+    configure_logging()
+    settings = settings_from(registry, redaction, data, host=host, port=port, workers=workers)
+    _export(settings)
+    from llmguard.cli.recovery import Recovery  # noqa: PLC0415 - heavy imports, after the variables they read are set
+    from llmguard.wiring import UnusableRulesError, prepare  # noqa: PLC0415
+
+    try:
+        demo_app = prepare(settings)
+    except UnusableRulesError as error:
+        fail(f"the CoE's files have findings, and none were accepted before:\n{error}")
+    listener = _listen(settings)
+    demo = issue_demo_key(settings, demo_app) if demo_key and demo_app is not None else None
+    banner = Banner(settings, listener.getsockname()[1], demo)
+    with _ingester(settings), Recovery(settings):
+        print_when_ready(banner)
+        _run_workers(settings, listener)
+
+
+def _export(settings: Settings) -> None:
+    """Put the settings where the workers read them, and give them a fresh folder for shared metrics."""
+    os.environ |= {
+        "LLMGUARD_REGISTRY": str(settings.registry),
+        "LLMGUARD_REDACTION": str(settings.redaction),
+        "LLMGUARD_DATA": str(settings.data),
+    }
+    for variable in _ONE_THREAD:
+        os.environ.setdefault(variable, "1")
+    folder = settings.data / "metrics"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(mode=0o700)
+    os.environ[_METRICS_FOLDER_VARIABLE] = str(folder)
+
+
+def _listen(settings: Settings) -> socket.socket:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((settings.host, settings.port))
+    except OSError as error:
+        fail(
+            f"it cannot listen on {settings.host}:{settings.port} ({error.strerror}). "
+            "Stop what listens there, or name another port with --port."
+        )
+    listener.set_inheritable(True)
+    return listener
+
+
+def _run_workers(settings: Settings, listener: socket.socket) -> None:
+    from uvicorn import Config  # noqa: PLC0415 - only `serve` needs it
+    from uvicorn.supervisors import Multiprocess  # noqa: PLC0415
+
+    config = Config(
+        "llmguard.asgi:create_app",
+        factory=True,
+        workers=settings.workers,
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        lifespan="on",
+        access_log=False,  # traces tell more, and a URL may hold what does not belong into a log
+        server_header=False,
+        date_header=True,
+        log_config=None,
+        log_level="warning",
+        timeout_graceful_shutdown=_DRAIN_SECONDS,
+        timeout_worker_healthcheck=30,
+    )
+    Multiprocess(config, sockets=[listener]).run()
+
+
+@contextmanager
+def _ingester(settings: Settings) -> Iterator[None]:
+    """Keep an ingester process alive; at the end let it bring in all that is in the spool."""
+    ingester = _Ingester(settings.data)
+    try:
+        yield
+    finally:
+        ingester.stop()
+
+
+class _Ingester:
+    """The ingester process, started again when it dies."""
+
+    def __init__(self, data: Path) -> None:
+        self._command = [sys.executable, "-m", "llmguard.traces.ingest", "--data", str(data), "--follow-parent"]
+        self._stopping = threading.Event()
+        self._process = self._start()
+        self._watcher = threading.Thread(target=self._watch, name="ingester-watcher", daemon=True)
+        self._watcher.start()
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        # A session of its own: Ctrl-C in a terminal reaches the workers first, and it last. If this process is killed,
+        # it notices, brings in what is left, and ends.
+        return subprocess.Popen(  # noqa: S603 - our own module and folder
+            self._command, stdin=subprocess.DEVNULL, start_new_session=True
+        )
+
+    def _watch(self) -> None:
+        while not self._stopping.wait(_WATCH_SECONDS):
+            if self._process.poll() is not None:
+                _log.error("the ingester ended with %s; starting it again", self._process.returncode)
+                self._process = self._start()
+
+    def stop(self) -> None:
+        """Ask it to finish, and wait until it has."""
+        self._stopping.set()
+        self._watcher.join()
+        self._process.send_signal(signal.SIGTERM)
+        try:
+            self._process.wait(_STOP_INGESTER_SECONDS)
+        except subprocess.TimeoutExpired:
+            _log.error("the ingester did not finish in time; what is in the spool is brought in at the next start")
+            self._process.kill()

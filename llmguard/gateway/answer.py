@@ -1,0 +1,66 @@
+"""Step 8, restore: how an answer leaves for the app, whole or as a stream."""
+
+from typing import Protocol
+
+from llmguard.domain.chat import JsonObject
+from llmguard.redaction.redactor import Redacted
+from llmguard.redaction.vault import Vault
+
+
+class Answer(Protocol):
+    """Brings back what was hidden, as much of it as can leave already."""
+
+    def feed(self, chunk: JsonObject) -> list[JsonObject]:
+        """Return what the app can have now."""
+        ...
+
+    def close(self) -> list[JsonObject]:
+        """Return the rest."""
+        ...
+
+
+class WholeAnswer:
+    """A completion that leaves in one piece, when it is settled and traced."""
+
+    def __init__(self, vault: Vault) -> None:
+        """Restore with this request's vault."""
+        self._vault = vault
+        self._completions: list[JsonObject] = []
+
+    def feed(self, chunk: JsonObject) -> list[JsonObject]:
+        """Keep the completion; nothing leaves yet."""
+        self._completions.append(chunk)
+        return []
+
+    def close(self) -> list[JsonObject]:
+        """Return the completion, restored."""
+        return [self._vault.restore(completion) for completion in self._completions]
+
+
+class StreamedAnswer:
+    """A stream that leaves chunk by chunk; usage only if the app asked for it."""
+
+    def __init__(self, vault: Vault, *, include_usage: bool) -> None:
+        """Restore with this request's vault."""
+        self._restorer = vault.stream()
+        self._include_usage = include_usage
+
+    def feed(self, chunk: JsonObject) -> list[JsonObject]:
+        """Return what can leave: no text that could still grow into a placeholder."""
+        if not self._include_usage and "usage" in chunk:
+            if not chunk.get("choices"):
+                return []
+            chunk = {key: value for key, value in chunk.items() if key != "usage"}
+        return self._restorer.feed(chunk)
+
+    def close(self) -> list[JsonObject]:
+        """Return what was still held back."""
+        return self._restorer.close()
+
+
+def answer_for(redacted: Redacted) -> Answer:
+    """Return how this request's answer leaves."""
+    request = redacted.request
+    if request.stream:
+        return StreamedAnswer(redacted.vault, include_usage=request.include_usage)
+    return WholeAnswer(redacted.vault)

@@ -1,0 +1,144 @@
+"""The request path: nine steps in one place. Read this first.
+
+One async generator serves streaming and not. Step results are local variables, so the type checker proves the order;
+only the record is filled as we go. A refusal is raised before the first yield; what fails later ends the stream.
+Settling (7) and tracing (9) belong to the record, which is left exactly once whatever happens here.
+"""
+
+from collections.abc import AsyncGenerator, Callable
+from dataclasses import dataclass, replace
+
+from llmguard.domain.catalog import Caller, Preset, Registry
+from llmguard.domain.chat import ChatRequest, JsonObject, Usage
+from llmguard.domain.errors import Refusal
+from llmguard.domain.quota import Amount
+from llmguard.gateway.answer import answer_for
+from llmguard.gateway.recorder import Record
+from llmguard.gateway.services import Services
+from llmguard.policy.decide import Decision, check_app, decide
+from llmguard.policy.parameters import MAX_TOKENS
+from llmguard.redaction.redactor import Redacted
+from llmguard.registry.resolve import resolve_preset
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """A request at the door. `parse` is step 0: it turns the body into a `ChatRequest`, or raises a `Refusal`."""
+
+    authorization: str | None
+    origin: str | None
+    parse: Callable[[], ChatRequest]
+
+
+async def govern(services: Services, record: Record, incoming: Incoming) -> AsyncGenerator[JsonObject, None]:
+    """Take one request through all steps and yield its answer.
+
+    Yields:
+        `chat.completion.chunk` bodies for a stream, else exactly one `chat.completion`; restored for the app.
+
+    Raises:
+        Refusal: the caller, or the owner of a rule, can fix it.
+        Fault: nobody on the caller's side can.
+    """
+    async with record:
+        registry = services.registry()
+        caller = authenticate(services, record, registry, incoming)  # 1
+        request = incoming.parse()  # 0: not before somebody known asks for it
+        preset = resolve(services, record, registry, caller, request)  # 2
+        decision = decided(record, caller, preset, request)  # 3
+        redacted = await redact(services, record, caller, preset, decided_request(request, decision))  # 4
+        body = compose(preset, redacted.request)
+        await reserve(services, record, caller, decision, body)  # 5
+        answer = answer_for(redacted)
+        call = services.providers.call(decision.models, body, trace_id=record.trace.trace_id)
+        record.calling(call)
+        async with call:  # 6
+            async for chunk in call.chunks:
+                record.received(chunk)
+                for restored in answer.feed(chunk):  # 8
+                    yield restored
+        await record.answered()  # 7 and 9, before the answer is complete for the app
+        for restored in answer.close():
+            yield restored
+
+
+def authenticate(services: Services, record: Record, registry: Registry, incoming: Incoming) -> Caller:
+    """Step 1: return the app with a valid key, if it may be used at all today."""
+    services.recorder.check()
+    credential = services.keyring.authenticate(incoming.authorization)
+    app = registry.apps.get(credential.app)
+    if app is None:
+        raise Refusal(
+            "app_not_approved",
+            f"The key belongs to the app {credential.app}, which is not in the catalog.",
+            hint="Ask the CoE to add the app to registry.yaml, or use the key of an app that is there.",
+        )
+    caller = Caller(app, credential.key_id)
+    record.authenticated(caller, registry)
+    check_app(app, today=services.clock.now().date(), origin=incoming.origin)
+    return caller
+
+
+def resolve(services: Services, record: Record, registry: Registry, caller: Caller, request: ChatRequest) -> Preset:
+    """Step 2: return the preset that the app named in `model`."""
+    preset = resolve_preset(registry, caller.app, request.model, today=services.clock.now().date())
+    record.resolved(preset, stream=request.stream)
+    return preset
+
+
+def decided(record: Record, caller: Caller, preset: Preset, request: ChatRequest) -> Decision:
+    """Step 3: return the decision, or refuse with all reasons at once."""
+    decision = decide(caller.app, preset, request)
+    record.decided(decision)
+    decision.enforce()
+    return decision
+
+
+def decided_request(request: ChatRequest, decision: Decision) -> ChatRequest:
+    """Return the request with the parameters that were decided, in place of those that were asked."""
+    return replace(request, parameters=decision.parameters)
+
+
+async def redact(services: Services, record: Record, caller: Caller, preset: Preset, request: ChatRequest) -> Redacted:
+    """Step 4: return the request with personal data hidden, and the vault that can bring it back."""
+    redactor = services.redactor()
+    redacted = await redactor.redact(request, app=caller.app.name, profile=preset.redaction)
+    record.redacted(redactor, redacted)
+    return redacted
+
+
+def compose(preset: Preset, request: ChatRequest) -> JsonObject:
+    """Return the body for the provider: the preset's system prompt first, then what the app said, redacted."""
+    messages = request.messages
+    if preset.system is not None:
+        messages = [{"role": "system", "content": preset.system}, *messages]
+    body: JsonObject = {"model": preset.model.target, "messages": messages, **request.parameters}
+    if request.stream:
+        body |= {
+            "stream": True,
+            "stream_options": {"include_usage": True},
+        }  # settled by it, also if the app did not ask
+    return body
+
+
+async def reserve(services: Services, record: Record, caller: Caller, decision: Decision, body: JsonObject) -> None:
+    """Step 5: hold the most that this request can cost, at the dearest model that may answer it."""
+    input_tokens = max(services.tokens.input_allowance(body, model) for model in decision.models)
+    output_tokens = int(body[MAX_TOKENS]) * int(body.get("n", 1))
+    most = Usage(input_tokens, output_tokens)
+    refuse_too_long(decision, input_tokens)
+    cost = max(most.cost_nano_usd(model.price) for model in decision.models)
+    amount = Amount(1, most.total_tokens, cost)
+    record.reserved(await services.ledger.reserve(record.trace.trace_id, caller.app, amount), input_tokens)
+
+
+def refuse_too_long(decision: Decision, input_tokens: int) -> None:
+    """Refuse what the model could not read, before anything is held for it."""
+    model = decision.models[0]
+    if model.context_tokens is not None and input_tokens > model.context_tokens:
+        raise Refusal(
+            "context_length_exceeded",
+            f"The request has about {input_tokens} tokens, and the model reads at most {model.context_tokens}.",
+            hint="Shorten the messages, or send the text in parts.",
+            param="messages",
+        )

@@ -1,0 +1,255 @@
+"""Steps 7 and 9, settle and trace: whatever becomes of a request, its hold is settled once and one trace is written.
+
+A `Record` accompanies one request. Settling is synchronous, so a hang-up cannot cancel it; hiding what the model made
+up needs the redactor and runs as a task of its own, which outlives a caller that hangs up.
+"""
+
+import asyncio
+import logging
+from contextlib import AbstractAsyncContextManager
+from datetime import datetime
+from types import TracebackType
+
+from llmguard.domain.catalog import App, Caller, Preset, Registry
+from llmguard.domain.chat import JsonObject, Usage
+from llmguard.domain.clock import Clock
+from llmguard.domain.errors import Fault, GuardError
+from llmguard.domain.identifiers import new_trace_id
+from llmguard.domain.quota import Amount, Hold, QuotaRefusal, Standing
+from llmguard.domain.trace import Trace
+from llmguard.gateway.assembly import assemble
+from llmguard.gateway.metrics import Metrics
+from llmguard.policy.decide import POLICY_DIGEST, Decision
+from llmguard.providers.calling import Call
+from llmguard.providers.tokens import TokenCounter
+from llmguard.providers.usage import read_usage
+from llmguard.quota.ledger import Ledger
+from llmguard.redaction.redactor import Redacted, Redactor
+from llmguard.redaction.vault import Vault
+from llmguard.traces.spool import Spool
+
+_log = logging.getLogger(__name__)
+_HUNG_UP_STATUS = 499  # nginx's status for a client that closed the connection
+_MILLION = 1_000_000
+
+
+class Recorder:
+    """Opens a record for each request, and writes its trace when it ends."""
+
+    def __init__(self, spool: Spool, ledger: Ledger, tokens: TokenCounter, metrics: Metrics, clock: Clock) -> None:
+        """Write to `spool`, settle with `ledger`, count what no provider reported with `tokens`."""
+        self._spool = spool
+        self.ledger = ledger
+        self.tokens = tokens
+        self.metrics = metrics
+        self.clock = clock
+        self._finishing: set[asyncio.Task[None]] = set()
+
+    def open(self, endpoint: str) -> "Record":
+        """Return the record of a request that came in just now."""
+        return Record(self, endpoint)
+
+    def check(self) -> None:
+        """Refuse new work when its trace could not be kept.
+
+        Raises:
+            Fault: overloaded.
+        """
+        self._spool.check()
+
+    def finish(self, record: "Record") -> "asyncio.Task[None]":
+        """Return the task that completes and writes a record; it is not cancelled with its request."""
+        task = asyncio.create_task(record.complete())
+        self._finishing.add(task)
+        task.add_done_callback(self._finishing.discard)
+        return task
+
+    def write(self, trace: Trace) -> None:
+        """Put a finished trace into the spool and the metrics."""
+        self.metrics.count(trace)
+        try:
+            self._spool.append(trace)
+        except Fault as fault:  # the spool keeps it and refuses new work by itself
+            _log.error("trace %s waits for room in the spool: %s", trace.trace_id, fault.message)
+
+    async def drain(self) -> None:
+        """Wait until every record that was opened and left is written."""
+        while self._finishing:
+            await asyncio.wait(self._finishing)
+
+
+class Record(AbstractAsyncContextManager["Record"]):
+    """One request on its way: the trace that is being filled, and what its headers tell.
+
+    Enter it before step 1. When it is left, normally or by an exception, the hold is settled and the trace written;
+    if the caller is still there, the trace is written before the exit returns.
+    """
+
+    def __init__(self, recorder: Recorder, endpoint: str) -> None:
+        self._recorder = recorder
+        self._started = recorder.clock.ticks()
+        now = recorder.clock.now()
+        self.trace = Trace(new_trace_id(now), now, endpoint)
+        self.standings: tuple[Standing, ...] = ()
+        self.adjusted: tuple[str, ...] = ()
+        self.app: App | None = None
+        self._redactor: Redactor | None = None
+        self._redacted: Redacted | None = None
+        self._hold: Hold | None = None
+        self._input_tokens = 0
+        self._call: Call | None = None
+        self._chunks: list[JsonObject] = []
+        self._ended = False
+
+    # What the steps tell, in their order.
+
+    def authenticated(self, caller: Caller, registry: Registry) -> None:
+        """Step 1 is done: whose request it is, and by which registry it is judged."""
+        app = self.app = caller.app
+        trace = self.trace
+        trace.app, trace.owner, trace.cost_center, trace.key_id = app.name, app.owner, app.cost_center, caller.key_id
+        trace.registry_digest = registry.digest
+        self._step("authenticate")
+
+    def resolved(self, preset: Preset, *, stream: bool) -> None:
+        """Step 2 is done: which preset answers."""
+        self.trace.preset, self.trace.preset_version, self.trace.stream = preset.name, preset.version, stream
+        self._step("resolve")
+
+    def decided(self, decision: Decision) -> None:
+        """Step 3 is done, for or against the request."""
+        self.adjusted = decision.adjusted
+        self.trace.decision, self.trace.policy_digest = decision.as_json(), POLICY_DIGEST
+        self._step("decide")
+
+    def redacted(self, redactor: Redactor, redacted: Redacted) -> None:
+        """Step 4 is done: what was hidden, and how to hide what the model makes up."""
+        self._redactor, self._redacted = redactor, redacted
+        self.trace.redaction_digest, self.trace.entities = redactor.digest, redacted.entities
+        self._step("redact")
+
+    def reserved(self, hold: Hold, input_tokens: int) -> None:
+        """Step 5 is done: from here on the hold is this record's to settle."""
+        self._hold, self._input_tokens = hold, input_tokens
+        self.standings = hold.standings
+        self._step("reserve")
+
+    def calling(self, call: Call) -> None:
+        """Step 6 begins; `call` knows at any time which model it is at, and whether a provider was reached."""
+        self._call = call
+
+    def received(self, chunk: JsonObject) -> None:
+        """Keep a chunk, or the whole completion, as the provider sent it."""
+        if not self._chunks and self.trace.stream:
+            self.trace.first_token_ms = self.elapsed_ms()
+        self._chunks.append(chunk)
+
+    async def answered(self) -> None:
+        """Steps 6 and 8 are done: settle, and write the trace before the answer is complete for the app."""
+        self._step("call")
+        self._end(200, None)
+        await asyncio.shield(self._recorder.finish(self))
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """End a record that was left early: refused, failed or hung up on."""
+        if self._ended:
+            return
+        if isinstance(error, GuardError):
+            self._fail(error)
+            await asyncio.shield(self._recorder.finish(self))
+        elif isinstance(error, Exception):
+            _log.error("trace %s ended by %s, which is a bug", self.trace.trace_id, type(error).__name__)
+            self._fail(Fault("internal_error", "llmguard itself failed on this request."))
+            await asyncio.shield(self._recorder.finish(self))
+        elif error is None:
+            self._end(200, None)
+            await asyncio.shield(self._recorder.finish(self))
+        else:  # cancelled or closed: whoever awaits here is cancelled again
+            self._end(_HUNG_UP_STATUS, "client_disconnected")
+            self._recorder.finish(self)
+
+    def now(self) -> datetime:
+        """Return the current instant of the clock that this record goes by."""
+        return self._recorder.clock.now()
+
+    # Steps 7 and 9.
+
+    def _fail(self, error: GuardError) -> None:
+        if not self.trace.decision.get("reasons"):
+            reason = {"code": error.code, "message": error.message, "hint": error.hint, "param": error.param}
+            self.trace.decision = self.trace.decision | {"allowed": False, "reasons": [reason]}
+        if isinstance(error, QuotaRefusal):
+            self.standings = error.standings
+        self._end(error.status, error.code)
+
+    def _end(self, status: int, code: str | None) -> None:
+        """Settle and fill in the outcome; synchronous, and done once."""
+        self._ended = True
+        trace = self.trace
+        trace.status, trace.code = status, code
+        waited_ms = 0.0
+        if self._call is not None:
+            model = self._call.model
+            trace.provider, trace.model, trace.price_version = model.provider.name, model.name, model.price.version
+            trace.request = self._call.body
+            waited_ms = self._call.waited_ns / _MILLION
+        if self._hold is not None:
+            self._settle(self._hold)
+        self._step("settle")
+        trace.latency_ms = self.elapsed_ms()
+        trace.overhead_ms = max(0.0, trace.latency_ms - waited_ms)
+
+    def _settle(self, hold: Hold) -> None:
+        if self._call is None or not self._call.reached:
+            self._recorder.ledger.release(hold)
+            return
+        usage = self._usage(self._call)
+        cost = usage.cost_nano_usd(self._call.model.price)
+        self._recorder.ledger.settle(hold, Amount(1, usage.total_tokens, cost))
+        trace = self.trace
+        trace.input_tokens, trace.output_tokens = usage.input_tokens, usage.output_tokens
+        trace.cached_tokens, trace.reasoning_tokens = usage.cached_tokens, usage.reasoning_tokens
+        trace.cost_nano_usd = cost
+
+    def _usage(self, call: Call) -> Usage:
+        """Return what the provider reported; else nothing if it turned us away; else what was sent and streamed."""
+        for chunk in reversed(self._chunks):
+            if (usage := read_usage(chunk)) is not None:
+                return usage
+        if not call.may_have_cost:
+            return Usage(0, 0)
+        choices = self._completion().get("choices") or ()
+        count, target = self._recorder.tokens.count_answer, call.model.target
+        return Usage(self._input_tokens, sum(count(choice.get("message") or {}, target) for choice in choices))
+
+    def _completion(self) -> JsonObject:
+        if self.trace.stream:
+            return assemble(self._chunks)
+        return self._chunks[0] if self._chunks else {}
+
+    async def complete(self) -> None:
+        """Hide what the model made up itself, and write the trace. Without the redactor's answer no body is kept."""
+        trace = self.trace
+        if self._chunks and self._redactor is not None and self._redacted is not None:
+            try:
+                await self._keep_answer(self._redactor, self._redacted.vault)
+            except GuardError as error:
+                trace.decision = trace.decision | {"answer_withheld": error.code}
+        self._step("trace")
+        self._recorder.write(trace)
+
+    async def _keep_answer(self, redactor: Redactor, vault: Vault) -> None:
+        if self.trace.stream:
+            chunks = await redactor.redact_chunks(self._chunks, vault)
+            self.trace.chunks, self.trace.response = chunks, assemble(chunks)
+        else:
+            self.trace.response = await redactor.redact_answer(self._chunks[0], vault)
+
+    def _step(self, name: str) -> None:
+        self.trace.steps[name] = (self._recorder.clock.ticks() - self._started) // 1000
+
+    def elapsed_ms(self) -> float:
+        """Return the milliseconds since the request came in."""
+        return (self._recorder.clock.ticks() - self._started) / _MILLION

@@ -1,0 +1,27 @@
+"""What the pipeline works with; `wiring.py` fills it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from llmguard.domain.catalog import Registry
+from llmguard.domain.clock import Clock
+from llmguard.gateway.recorder import Recorder
+from llmguard.identity.keyring import Keyring
+from llmguard.providers.calling import Providers
+from llmguard.providers.tokens import TokenCounter
+from llmguard.quota.ledger import Ledger
+from llmguard.redaction.redactor import Redactor
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """One of each for a worker. `registry` and `redactor` are asked anew for each request: both are reloaded live."""
+
+    clock: Clock
+    keyring: Keyring
+    registry: Callable[[], Registry]
+    redactor: Callable[[], Redactor]
+    tokens: TokenCounter
+    ledger: Ledger
+    providers: Providers
+    recorder: Recorder

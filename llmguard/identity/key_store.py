@@ -1,0 +1,240 @@
+"""App keys at rest in `state.db`: issued, listed, rotated, revoked.
+
+Of a key's text only a keyed digest is stored (HMAC-SHA256 under a subkey of the installation secret): whoever reads
+the file can neither use a key nor test guesses. Knows nothing of the catalog: whether an app exists is asked elsewhere.
+
+A key id is stable; its secrets change. Rotation gives the id a new secret and lets older ones live until the overlap
+ends. Every change raises the `revision`, by which running workers notice it.
+"""
+
+import hmac
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from llmguard.domain.clock import Clock
+from llmguard.domain.secrets import derive_key
+from llmguard.domain.state_file import open_state
+from llmguard.identity.key_text import new_key_id, new_key_text
+
+_CREATE_KEYS = """
+CREATE TABLE IF NOT EXISTS keys (
+    key_id TEXT PRIMARY KEY, app TEXT NOT NULL, created_at TEXT NOT NULL, rotated_at TEXT, revoked_at TEXT
+)"""
+_CREATE_SECRETS = """
+CREATE TABLE IF NOT EXISTS key_secrets (
+    digest BLOB PRIMARY KEY, key_id TEXT NOT NULL REFERENCES keys (key_id), created_at TEXT NOT NULL,
+    expires_at TEXT, retires_at TEXT
+) WITHOUT ROWID"""
+_CREATE_REVISION = "CREATE TABLE IF NOT EXISTS key_revision (one INTEGER PRIMARY KEY CHECK (one = 1), revision INTEGER)"
+_FIRST_REVISION = "INSERT OR IGNORE INTO key_revision (one, revision) VALUES (1, 0)"
+_REVISION = "SELECT revision FROM key_revision"
+_RAISE_REVISION = "UPDATE key_revision SET revision = revision + 1"
+_INSERT_KEY = "INSERT INTO keys (key_id, app, created_at) VALUES (?, ?, ?)"
+_INSERT_SECRET = "INSERT INTO key_secrets (digest, key_id, created_at, expires_at) VALUES (?, ?, ?, ?)"  # noqa: S105 - SQL
+_KEY = "SELECT app, created_at, revoked_at FROM keys WHERE key_id = ?"
+# ISO 8601 texts of UTC instants with microseconds sort by time, so MIN keeps the earlier end.
+_RETIRE_SECRETS = """
+UPDATE key_secrets SET retires_at = MIN(COALESCE(retires_at, :retires_at), :retires_at) WHERE key_id = :key_id"""
+_ROTATED = "UPDATE keys SET rotated_at = ? WHERE key_id = ?"
+_REVOKE = "UPDATE keys SET revoked_at = ? WHERE key_id = ?"
+_LIST = """
+SELECT keys.key_id, app, keys.created_at, rotated_at, revoked_at,
+    (SELECT expires_at FROM key_secrets WHERE key_id = keys.key_id AND retires_at IS NULL),
+    (SELECT MAX(retires_at) FROM key_secrets WHERE key_id = keys.key_id)
+FROM keys WHERE :app IS NULL OR app = :app ORDER BY keys.created_at, keys.key_id"""
+_SECRETS = """
+SELECT digest, key_secrets.key_id, app, expires_at, retires_at, revoked_at
+FROM key_secrets JOIN keys ON keys.key_id = key_secrets.key_id"""
+
+
+class UnknownKey(LookupError):
+    """No key has this id."""
+
+
+class RevokedKey(ValueError):
+    """The key was revoked, so it cannot be rotated: issue a new one."""
+
+
+@dataclass(frozen=True, slots=True)
+class IssuedKey:
+    """A key at the only moment its text is known; `secret_text` is for the person who asked, never for a log."""
+
+    key_id: str
+    app: str
+    secret_text: str = field(repr=False)
+    created_at: datetime
+    expires_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """What a list shows of a key. `expires_at` is that of the newest secret; `overlap_until` ends the older ones."""
+
+    key_id: str
+    app: str
+    created_at: datetime
+    rotated_at: datetime | None
+    revoked_at: datetime | None
+    expires_at: datetime | None
+    overlap_until: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """One secret of a key as workers check it. `retires_at` is set once a newer secret has taken its place."""
+
+    digest: bytes = field(repr=False)
+    key_id: str
+    app: str
+    expires_at: datetime | None
+    retires_at: datetime | None
+    revoked_at: datetime | None
+
+
+class KeyStore:
+    """The keys of one data folder. Each call opens its own connection, so every thread and process may share it."""
+
+    def __init__(self, path: Path, secret: bytes, clock: Clock) -> None:
+        """Open `state.db`, creating it with mode 0600 when it is missing.
+
+        Raises:
+            sqlite3.Error, OSError: the file cannot be opened or written.
+        """
+        self._path = path
+        self._digest_key = derive_key(secret, "identity/key-digest")
+        self._clock = clock
+        with closing(open_state(path, create=True)) as connection:
+            for statement in (_CREATE_KEYS, _CREATE_SECRETS, _CREATE_REVISION, _FIRST_REVISION):
+                connection.execute(statement)
+
+    def issue(self, app: str, *, ttl: timedelta | None = None) -> IssuedKey:
+        """Store a new key for the app and return it; without `ttl` it does not expire by itself.
+
+        Raises:
+            ValueError: the time to live is not positive.
+        """
+        now = self._clock.now()
+        expires_at = _expiry(now, ttl)
+        key_id = new_key_id()
+        with self._writing() as connection:
+            connection.execute(_INSERT_KEY, (key_id, app, _text(now)))
+            secret_text = self._add_secret(connection, key_id, now, expires_at)
+        return IssuedKey(key_id, app, secret_text, now, expires_at)
+
+    def list(self, app: str | None = None) -> tuple[Key, ...]:
+        """Return all keys, or those of one app, oldest first; revoked and expired ones too."""
+        with closing(open_state(self._path)) as connection:
+            rows = connection.execute(_LIST, {"app": app}).fetchall()
+        return tuple(_key(row) for row in rows)
+
+    def rotate(self, key_id: str, *, overlap: timedelta, ttl: timedelta | None = None) -> IssuedKey:
+        """Give the key a new secret; no older one outlives the overlap, or its own end if that comes first.
+
+        Raises:
+            UnknownKey: there is no such key.
+            RevokedKey: it was revoked.
+            ValueError: the overlap is negative, or the time to live is not positive.
+        """
+        if overlap < timedelta(0):
+            raise ValueError(f"The overlap of two secrets cannot be negative, and {overlap} is.")
+        now = self._clock.now()
+        expires_at = _expiry(now, ttl)
+        with self._writing() as connection:
+            app, _, revoked_at = self._find(connection, key_id)
+            if revoked_at is not None:
+                raise RevokedKey(f"Key {key_id} was revoked and cannot be rotated; issue a new one for {app}.")
+            connection.execute(_RETIRE_SECRETS, {"key_id": key_id, "retires_at": _text(now + overlap)})
+            connection.execute(_ROTATED, (_text(now), key_id))
+            secret_text = self._add_secret(connection, key_id, now, expires_at)
+        return IssuedKey(key_id, app, secret_text, now, expires_at)
+
+    def revoke(self, key_id: str) -> None:
+        """End the key with all its secrets, for good; revoking it again changes nothing.
+
+        Raises:
+            UnknownKey: there is no such key.
+        """
+        with self._writing() as connection:
+            _, _, revoked_at = self._find(connection, key_id)
+            if revoked_at is None:
+                connection.execute(_REVOKE, (_text(self._clock.now()), key_id))
+
+    def revision(self) -> int:
+        """Return a number that differs after every change of any key.
+
+        Raises:
+            sqlite3.Error: the file cannot be read.
+        """
+        with closing(open_state(self._path)) as connection:
+            return _read_revision(connection)
+
+    def secrets(self) -> tuple[int, tuple[Secret, ...]]:
+        """Return the revision and, as of it, every secret; those that ended too, to say why they are refused.
+
+        Raises:
+            sqlite3.Error: the file cannot be read.
+        """
+        with closing(open_state(self._path)) as connection:
+            connection.execute("BEGIN")  # one snapshot for both
+            revision = _read_revision(connection)
+            rows = connection.execute(_SECRETS).fetchall()
+        return revision, tuple(Secret(digest, key_id, app, *map(_instant, ends)) for digest, key_id, app, *ends in rows)
+
+    def digest(self, key_text: str) -> bytes:
+        """Return the keyed digest under which a key is stored."""
+        return hmac.digest(self._digest_key, key_text.encode(), "sha256")
+
+    def _add_secret(
+        self, connection: sqlite3.Connection, key_id: str, now: datetime, expires_at: datetime | None
+    ) -> str:
+        secret_text = new_key_text(key_id)
+        expiry = None if expires_at is None else _text(expires_at)
+        connection.execute(_INSERT_SECRET, (self.digest(secret_text), key_id, _text(now), expiry))
+        return secret_text
+
+    def _find(self, connection: sqlite3.Connection, key_id: str) -> tuple[str, str, str | None]:
+        row: tuple[str, str, str | None] | None = connection.execute(_KEY, (key_id,)).fetchone()
+        if row is None:
+            raise UnknownKey(f"There is no key with the id {key_id}; `llmguard keys list` shows all.")
+        return row
+
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        """Give a connection inside a write transaction; it raises the revision and commits, or leaves no mark."""
+        with closing(open_state(self._path)) as connection:
+            # Unlike the ledger's, a key's change must survive a power failure: a revocation cannot come undone.
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("BEGIN IMMEDIATE")
+            yield connection  # an exception closes the connection, which rolls back
+            connection.execute(_RAISE_REVISION)
+            connection.execute("COMMIT")
+
+
+def _read_revision(connection: sqlite3.Connection) -> int:
+    (revision,) = connection.execute(_REVISION).fetchone()
+    return int(revision)
+
+
+def _expiry(now: datetime, ttl: timedelta | None) -> datetime | None:
+    if ttl is None:
+        return None
+    if ttl <= timedelta(0):
+        raise ValueError(f"A key's time to live must be positive, and {ttl} is not.")
+    return now + ttl
+
+
+def _key(row: tuple[str, str, str, str | None, str | None, str | None, str | None]) -> Key:
+    key_id, app, created_at, *others = row
+    return Key(key_id, app, datetime.fromisoformat(created_at), *map(_instant, others))
+
+
+def _text(instant: datetime) -> str:
+    return instant.isoformat(timespec="microseconds")
+
+
+def _instant(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)

@@ -1,0 +1,177 @@
+"""Tell who calls (step 1): the header's key against all known secrets, in memory.
+
+The hot path is one HMAC, one dictionary look-up and one comparison; it never waits and never reads a file. A watcher
+keeps the memory fresh: it asks for the store's revision four times a second and reloads when it differs, so a
+revocation holds in every worker within a second. When the store cannot be read for five seconds, nobody is let in: a
+revocation could be waiting there.
+"""
+
+import asyncio
+import hmac
+import logging
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+
+from llmguard.domain.clock import Clock
+from llmguard.domain.errors import Fault, Refusal, RefusalCode
+from llmguard.identity.key_store import KeyStore, Secret
+from llmguard.identity.key_text import PREFIX, is_well_formed
+
+_POLL_SECONDS = 0.25
+_STALE_AFTER_SECONDS = 5
+_NANO = 1_000_000_000
+_ASK_FOR_A_KEY = (
+    f"Send your app's key as 'Authorization: Bearer {PREFIX}…'. The owner of your app has it, or gets a new one from "
+    "whoever runs llmguard (`llmguard keys issue APP`)."
+)
+# Compared with when no secret has the digest, so that unknown and known keys take the same steps.
+_NOBODY = Secret(bytes(32), "", "", None, None, None)
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """Whose key it was: the app's name, and the key's id for the trace."""
+
+    app: str
+    key_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Snapshot:
+    """All secrets as of one revision, by digest, and when the store last confirmed that revision."""
+
+    revision: int
+    by_digest: Mapping[bytes, Secret]
+    confirmed_ticks: int
+
+
+class Keyring:
+    """All keys of one worker, in memory."""
+
+    def __init__(self, store: KeyStore, clock: Clock) -> None:
+        """Read all keys once.
+
+        Raises:
+            sqlite3.Error: the store cannot be read.
+        """
+        self._store = store
+        self._clock = clock
+        self._snapshot = self._read()
+
+    def authenticate(self, authorization: str | None) -> Credential:
+        """Return whose key the `Authorization` header carries.
+
+        Raises:
+            Refusal: `invalid_api_key`, `key_expired` or `key_revoked`.
+            Fault: `ledger_unavailable`, when the keys in memory can no longer be trusted.
+        """
+        self._check_freshness()
+        key_text = _bearer(authorization)
+        digest = self._store.digest(key_text)
+        secret = self._snapshot.by_digest.get(digest, _NOBODY)
+        # The look-up leaks nothing that helps: nobody can aim at a digest without the installation secret. The
+        # comparison in constant time is what the decision rests on.
+        if not hmac.compare_digest(secret.digest, digest):
+            raise _invalid("This API key is not known here.")
+        _refuse_what_ended(secret, self._clock.now())
+        return Credential(secret.app, secret.key_id)
+
+    def check(self) -> None:
+        """Do nothing while the keys in memory can be trusted.
+
+        Raises:
+            Fault: `ledger_unavailable`, when nobody is let in.
+        """
+        self._check_freshness()
+
+    def refresh(self) -> None:
+        """Confirm that the keys in memory are those of the store, and read them again if they are not.
+
+        Raises:
+            sqlite3.Error: the store cannot be read; the keys in memory stay, until they are too old.
+        """
+        before = self._clock.ticks()  # confirmed as of the start of the reading, not of its end
+        current = self._snapshot
+        if self._store.revision() == current.revision:
+            self._snapshot = _Snapshot(current.revision, current.by_digest, before)
+        else:
+            self._snapshot = self._read()
+
+    async def watch(self, stop: asyncio.Event) -> None:
+        """Keep the keys fresh until `stop` is set; never raises because of the store.
+
+        The reading runs on a thread of its own: a poll costs 0.2 ms, but a slow disk must not hold up the event loop.
+        """
+        loop = asyncio.get_running_loop()
+        with ThreadPoolExecutor(max_workers=1, thread_name_prefix="keyring") as thread:
+            while not stop.is_set():
+                await loop.run_in_executor(thread, self._refresh_or_warn)
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(stop.wait(), _POLL_SECONDS)
+
+    def _read(self) -> _Snapshot:
+        before = self._clock.ticks()
+        revision, secrets = self._store.secrets()
+        return _Snapshot(revision, {secret.digest: secret for secret in secrets}, before)
+
+    def _refresh_or_warn(self) -> None:
+        try:
+            self.refresh()
+        except Exception as error:  # noqa: BLE001 - border: a background task goes on; stale keys fail closed
+            _log.warning("The keys cannot be read from the data folder: %s", type(error).__name__)
+
+    def _check_freshness(self) -> None:
+        age_seconds = (self._clock.ticks() - self._snapshot.confirmed_ticks) / _NANO
+        if age_seconds > _STALE_AFTER_SECONDS:
+            raise Fault(
+                "ledger_unavailable",
+                f"Keys cannot be checked: they could not be read for {age_seconds:.0f} seconds.",
+                hint="Try again shortly. If it lasts, tell whoever runs llmguard: state.db in the data folder is "
+                "missing, locked or damaged.",
+                retry_after_seconds=1,
+            )
+
+
+def _bearer(authorization: str | None) -> str:
+    """Return the well-formed key of the header."""
+    if authorization is None or not authorization.strip():
+        raise _invalid("This request carries no API key.")
+    scheme, _, key_text = authorization.strip().partition(" ")
+    key_text = key_text.strip()
+    if scheme.lower() != "bearer" or not key_text:
+        raise _invalid("The Authorization header does not have the form 'Bearer KEY'.")
+    if not key_text.startswith(PREFIX):
+        raise _invalid(f"This is no key of llmguard: those start with {PREFIX}.")
+    if not is_well_formed(key_text):
+        raise _invalid("This API key was mistyped or cut: its checksum does not match.")
+    return key_text
+
+
+def _refuse_what_ended(secret: Secret, now: datetime) -> None:
+    if secret.revoked_at is not None:
+        raise _ended("key_revoked", f"Key {secret.key_id} was revoked on {_date(secret.revoked_at)}.")
+    if secret.retires_at is not None and secret.retires_at <= now:
+        raise _ended(
+            "key_expired",
+            f"This secret of key {secret.key_id} was replaced by rotation and ended on {_date(secret.retires_at)}. "
+            "The key lives on with its newer secret.",
+        )
+    if secret.expires_at is not None and secret.expires_at <= now:
+        raise _ended("key_expired", f"Key {secret.key_id} expired on {_date(secret.expires_at)}.")
+
+
+def _invalid(message: str) -> Refusal:
+    return Refusal("invalid_api_key", message, hint=_ASK_FOR_A_KEY)
+
+
+def _ended(code: RefusalCode, message: str) -> Refusal:
+    return Refusal(code, message, hint=_ASK_FOR_A_KEY)
+
+
+def _date(instant: datetime) -> str:
+    return f"{instant.day} {instant:%B %Y %H:%M} UTC"

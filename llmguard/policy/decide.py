@@ -1,0 +1,91 @@
+"""Step 3, decide: all rules at once over one request; refuses with every reason, knows no provider and no text."""
+
+from dataclasses import dataclass
+from datetime import date
+
+from llmguard.domain.catalog import App, Model, Preset
+from llmguard.domain.chat import ChatRequest, JsonObject
+from llmguard.domain.errors import Refusal, RefusalCode
+from llmguard.policy.access import Objection, allowed_models, app_objections, origin_objections, target_objections
+from llmguard.policy.content import part_violations, tool_violations
+from llmguard.policy.parameters import MAX_TOKENS, settle_parameters
+
+POLICY_DIGEST = "builtin-1"  # the rules in this package; raise it when a rule decides differently
+_DEFAULT_OUTPUT_TOKENS = 4096  # the allowance where neither preset nor model names a limit: a quota needs one
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What was decided about a request.
+
+    Attributes:
+        parameters: what goes to the provider, with defaults; the output limit is always among them as `max_tokens`.
+        adjusted: the parameters that were clamped, by the app's names for them.
+        models: targets to try, in order; never empty when allowed.
+        objections: every reason against the request; empty means allowed.
+    """
+
+    parameters: JsonObject
+    adjusted: tuple[str, ...]
+    models: tuple[Model, ...]
+    objections: tuple[Objection, ...]
+
+    def as_json(self) -> JsonObject:
+        """Return it as the trace keeps it: the outcome with all reasons."""
+        return {
+            "allowed": not self.objections,
+            "adjusted": list(self.adjusted),
+            "reasons": [
+                {"code": reason.code, "message": reason.message, "hint": reason.hint, "param": reason.param}
+                for reason in self.objections
+            ],
+        }
+
+    def enforce(self) -> None:
+        """Raise the refusal with all reasons, if there is any.
+
+        Raises:
+            Refusal: its code is that of the first reason; the message names them all.
+        """
+        if not self.objections:
+            return
+        first = self.objections[0]
+        raise Refusal(
+            first.code,
+            " ".join(objection.message for objection in self.objections),
+            hint=" ".join(dict.fromkeys(objection.hint for objection in self.objections)),
+            param=first.param,
+        )
+
+
+def check_app(app: App, *, today: date, origin: str | None) -> None:
+    """Refuse an app that may not be used at all, before anything is read of what it asks.
+
+    Raises:
+        Refusal: app_not_approved, app_expired or origin_not_allowed, with all reasons.
+    """
+    objections = (*app_objections(app, today), *origin_objections(app, origin))
+    Decision({}, (), (), objections).enforce()
+
+
+def decide(app: App, preset: Preset, request: ChatRequest) -> Decision:
+    """Return what the rules say about this request; never raises, so that all reasons reach the trace."""
+    settled = settle_parameters(preset, request.parameters)
+    violations = (*settled.violations, *tool_violations(preset, request), *part_violations(preset, request))
+    objections = [*target_objections(app, preset)]
+    code: RefusalCode = "parameter_not_allowed"
+    objections += [
+        Objection(code, f"{violation.parameter}: {violation.message}.", violation.hint, violation.parameter)
+        for violation in violations
+    ]
+    parameters = settled.parameters
+    if MAX_TOKENS not in parameters:
+        parameters[MAX_TOKENS] = _output_limit(preset)
+    return Decision(parameters, settled.adjusted, allowed_models(app, preset), tuple(objections))
+
+
+def _output_limit(preset: Preset) -> int:
+    rule = preset.parameters.get(MAX_TOKENS) or preset.parameters.get("max_completion_tokens")
+    if rule is not None and rule.maximum is not None:
+        return int(rule.maximum)
+    return preset.model.max_output_tokens or _DEFAULT_OUTPUT_TOKENS

@@ -1,0 +1,184 @@
+"""The preset's parameter rules: what an app may set, what is locked, what is clamped."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from llmguard.domain.catalog import JsonScalar, ParameterRule, Preset
+from llmguard.domain.chat import JsonObject
+
+# OpenAI's two names for one limit: a preset that names either governs both.
+# Source: OpenAI API reference, chat completions, `max_tokens` ("deprecated in favor of max_completion_tokens").
+MAX_TOKENS = "max_tokens"
+_SYNONYMS = {"max_completion_tokens": MAX_TOKENS}
+_TOOL_PARAMETERS = frozenset({"tools", "tool_choice", "parallel_tool_calls", "functions", "function_call"})
+
+# Values that ask for nothing beyond what happens anyway: clients send them by habit, so they are dropped, not refused.
+# Source: OpenAI API reference, chat completions, the documented default of each parameter.
+_ASKS_NOTHING: dict[str, JsonScalar | tuple[()]] = {
+    "n": 1,
+    "presence_penalty": 0,
+    "frequency_penalty": 0,
+    "logprobs": False,
+    "store": False,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """One thing that the request asks and the preset does not allow, in words for the person who built the app."""
+
+    parameter: str
+    message: str
+    hint: str
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """The parameters that go to the provider, what was changed on the way, and what stands against the request."""
+
+    parameters: JsonObject
+    adjusted: tuple[str, ...]
+    violations: tuple[Violation, ...]
+
+
+def settle_parameters(preset: Preset, asked: JsonObject) -> Settled:
+    """Return the parameters of a request under its preset: checked, clamped where allowed, with defaults filled in.
+
+    Tools are left to `tools.py`; they pass through here untouched.
+    """
+    parameters: JsonObject = {}
+    adjusted: list[str] = []
+    violations: list[Violation] = []
+    rules = preset.parameters
+    named: dict[str, str] = {}  # the rule's name -> the name that the app used
+    for name, value in asked.items():
+        if name in _TOOL_PARAMETERS:
+            parameters[name] = value
+            continue
+        rule_name = _SYNONYMS.get(name, name)
+        if rule_name in named:
+            violations.append(_named_twice(preset, named[rule_name], name))
+            continue
+        named[rule_name] = name
+        rule = rules.get(rule_name) or rules.get(name)
+        if rule is None:
+            if not _asks_nothing(name, value):
+                violations.append(_not_named(preset, name))
+            continue
+        outcome = _apply(rule, value)
+        if outcome.problem is None:
+            parameters[rule_name] = outcome.value
+        elif preset.on_violation == "clamp" and outcome.clamped is not None:
+            parameters[rule_name] = outcome.clamped
+            adjusted.append(name)
+        else:
+            violations.append(Violation(name, f"{outcome.problem} (preset {preset.id})", _hint(preset, name, rule)))
+    _fill_defaults(rules, parameters)
+    return Settled(parameters, tuple(adjusted), tuple(violations))
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    value: Any = None  # any JSON value that the app sent
+    problem: str | None = None
+    clamped: JsonScalar | None = None  # the nearest allowed value, where there is one
+
+
+def _apply(rule: ParameterRule, value: Any) -> _Outcome:
+    if rule.fixed is not None:
+        if _same(value, rule.fixed):
+            return _Outcome(value)
+        return _Outcome(problem=f"it is fixed at {rule.fixed!r}, and {_shown(value)} was asked", clamped=rule.fixed)
+    if rule.allowed is not None:
+        if any(_same(value, choice) for choice in rule.allowed):
+            return _Outcome(value)
+        choices = ", ".join(repr(choice) for choice in rule.allowed)
+        return _Outcome(problem=f"it may be one of {choices}, and {_shown(value)} was asked", clamped=rule.default)
+    if rule.minimum is None and rule.maximum is None:
+        return _Outcome(value)
+    return _apply_range(rule, value)
+
+
+def _apply_range(rule: ParameterRule, value: Any) -> _Outcome:
+    limits = _range_words(rule)
+    if isinstance(value, bool) or not isinstance(value, int | float) or value != value:  # noqa: PLR0124 - NaN
+        return _Outcome(problem=f"it must be a number {limits}, and {_shown(value)} was asked")
+    if rule.minimum is not None and value < rule.minimum:
+        return _Outcome(problem=f"it may be {limits}, and {value} was asked", clamped=_like(rule.minimum))
+    if rule.maximum is not None and value > rule.maximum:
+        return _Outcome(problem=f"it may be {limits}, and {value} was asked", clamped=_like(rule.maximum))
+    return _Outcome(value)
+
+
+def _fill_defaults(rules: Mapping[str, ParameterRule], parameters: JsonObject) -> None:
+    for name, rule in rules.items():
+        rule_name = _SYNONYMS.get(name, name)
+        if rule_name in parameters:
+            continue
+        if rule.fixed is not None:
+            parameters[rule_name] = rule.fixed
+        elif rule.default is not None:
+            parameters[rule_name] = rule.default
+
+
+def _same(asked: Any, ruled: JsonScalar) -> bool:
+    """Compare JSON values: 1 and 1.0 are the same number, but true is not 1."""
+    return isinstance(asked, bool) == isinstance(ruled, bool) and bool(asked == ruled)
+
+
+def _asks_nothing(name: str, value: Any) -> bool:
+    return name in _ASKS_NOTHING and _same(value, _ASKS_NOTHING[name])  # type: ignore[arg-type]  # scalars only
+
+
+def _like(number: float) -> JsonScalar:
+    """Return a whole bound as an int: providers refuse `max_tokens: 800.0`."""
+    return int(number) if float(number).is_integer() else number
+
+
+def _shown(value: Any) -> str:
+    """Return a value for a message; texts and structures may hold personal data, so only their kind is said."""
+    return repr(value) if isinstance(value, bool | int | float) else f"a {type(value).__name__}"
+
+
+def _range_words(rule: ParameterRule) -> str:
+    if rule.minimum is None:
+        return f"up to {_like(rule.maximum or 0)}"
+    if rule.maximum is None:
+        return f"from {_like(rule.minimum)}"
+    return f"from {_like(rule.minimum)} to {_like(rule.maximum)}"
+
+
+def _allowed_words(rule: ParameterRule) -> str:
+    if rule.fixed is not None:
+        return f"{rule.fixed!r} only"
+    if rule.allowed is not None:
+        return "one of " + ", ".join(repr(choice) for choice in rule.allowed)
+    if rule.minimum is None and rule.maximum is None:
+        return "any value"
+    return _range_words(rule)
+
+
+def _hint(preset: Preset, name: str, rule: ParameterRule) -> str:
+    return (
+        f"Send {name} {_allowed_words(rule)}, or leave it out. Why: {preset.why} "
+        f"Ask {preset.owner}, who owns the preset, for a different one."
+    )
+
+
+def _not_named(preset: Preset, name: str) -> Violation:
+    allowed = "; ".join(f"{rule_name} {_allowed_words(rule)}" for rule_name, rule in preset.parameters.items())
+    return Violation(
+        name,
+        f"the preset {preset.id} does not name it, and what a preset does not name is not allowed",
+        f"Leave {name} out. The preset allows: {allowed or 'no parameters'}. "
+        f"Ask {preset.owner}, who owns the preset, if the app needs it.",
+    )
+
+
+def _named_twice(preset: Preset, first: str, second: str) -> Violation:
+    return Violation(
+        second,
+        f"it is another name for {first}, and both were sent (preset {preset.id})",
+        f"Send {first} or {second}, not both.",
+    )

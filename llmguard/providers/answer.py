@@ -1,0 +1,142 @@
+"""Reads a provider's answer off its connection, and checks it against OpenAI's wire format before anybody sees it."""
+
+import asyncio
+from collections import deque
+from dataclasses import dataclass
+from typing import Any, Final
+
+import aiohttp
+import msgspec
+
+from llmguard.domain.catalog import Model
+from llmguard.domain.chat import JsonObject
+from llmguard.providers import failures
+from llmguard.providers.sse import Event, EventReader, EventTooLarge
+
+_DONE: Final = b"[DONE]"
+_DECODER: Final = msgspec.json.Decoder()  # keeps nothing between calls
+_UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerLimits:
+    """How much of an answer is taken.
+
+    `end_of_body_seconds` is for what comes after `[DONE]`: a connection whose body has ended can be used again.
+    """
+
+    answer_bytes: int = 64 * 1024 * 1024
+    event_bytes: int = 4 * 1024 * 1024
+    end_of_body_seconds: float = 0.1
+
+
+class AnswerReader:
+    """One answer with status 200; use either `completion` or `next_chunk`."""
+
+    def __init__(self, model: Model, response: aiohttp.ClientResponse, limits: AnswerLimits) -> None:
+        self._model = model
+        self._response = response
+        self._limits = limits
+        self._received_bytes = 0
+        self._reader = EventReader(max_event_bytes=limits.event_bytes)
+        self._events: deque[Event] = deque()
+        self._begun: set[int] = set()
+        self._finished: set[int] = set()
+
+    async def completion(self) -> JsonObject:
+        """Return the whole body as a chat.completion.
+
+        Raises:
+            AttemptFailed: it breaks off, is too large, or is no chat.completion.
+        """
+        content = bytearray()
+        try:
+            while piece := await self._read_piece():
+                content += piece
+        except (aiohttp.ClientError, OSError):
+            raise failures.broken_off(self._model) from None
+        return _read_answer(self._model, content, part="message")
+
+    async def next_chunk(self) -> JsonObject | None:
+        """Return the next chat.completion.chunk; None after the last.
+
+        A stream is complete with `[DONE]`, or when every choice that began has its finish_reason.
+
+        Raises:
+            AttemptFailed: it ends before it is complete, reports an error, or is not a stream of chunks.
+        """
+        if self._response.content_type != "text/event-stream":
+            raise failures.not_understood(self._model)
+        while not self._events:
+            try:
+                piece = await self._read_piece()
+                self._events.extend(self._reader.feed(piece))
+            except EventTooLarge:
+                raise failures.too_large(self._model) from None
+            except (aiohttp.ClientError, OSError):
+                piece = b""
+            if not piece:
+                if self._begun and self._begun <= self._finished:
+                    return None
+                raise failures.broken_off(self._model)
+        event = self._events.popleft()
+        if event.data == _DONE:
+            await self._read_to_end()
+            return None
+        return self._read_chunk(event)
+
+    async def _read_piece(self) -> bytes:
+        piece: bytes = await self._response.content.readany()
+        self._received_bytes += len(piece)
+        if self._received_bytes > self._limits.answer_bytes:
+            raise failures.too_large(self._model)
+        return piece
+
+    def _read_chunk(self, event: Event) -> JsonObject:
+        if event.name == "error":
+            raise failures.said_error(self._model)
+        chunk = _read_answer(self._model, event.data, part="delta")
+        for choice in chunk["choices"]:
+            index = choice.get("index", 0)
+            self._begun.add(index)
+            if choice.get("finish_reason"):
+                self._finished.add(index)
+        return chunk
+
+    async def _read_to_end(self) -> None:
+        """Read what is left of the body, which is nothing; a server that does not end it loses its connection."""
+        try:
+            async with asyncio.timeout(self._limits.end_of_body_seconds):
+                while await self._read_piece():
+                    pass
+        except (aiohttp.ClientError, OSError):  # TimeoutError is an OSError
+            self._response.close()
+
+
+def read_error(content: bytes | bytearray) -> JsonObject:
+    """Return OpenAI's `error` object out of the body of a failed request; {} if there is none."""
+    try:
+        body = _DECODER.decode(content)
+    except _UNREADABLE:
+        return {}
+    error = body.get("error") if isinstance(body, dict) else None
+    return error if isinstance(error, dict) else {}
+
+
+def _read_answer(model: Model, content: bytes | bytearray, *, part: str) -> JsonObject:
+    """Return the JSON of a completion or a chunk; `part` is where its choices keep their text."""
+    try:
+        answer: Any = _DECODER.decode(content)  # Any: not checked yet
+    except _UNREADABLE:
+        raise failures.not_understood(model) from None
+    if isinstance(answer, dict) and answer.get("error"):
+        raise failures.said_error(model)
+    choices = answer.get("choices") if isinstance(answer, dict) else None
+    if not isinstance(choices, list) or not all(_is_choice(choice, part) for choice in choices):
+        raise failures.not_understood(model)
+    checked: JsonObject = answer
+    return checked
+
+
+def _is_choice(choice: Any, part: str) -> bool:  # Any: not checked yet
+    return isinstance(choice, dict) and isinstance(choice.get(part), dict) and isinstance(choice.get("index", 0), int)

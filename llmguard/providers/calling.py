@@ -1,0 +1,257 @@
+"""Step 6, call: the preset's model and its fallbacks are asked in order until one begins to answer.
+
+Before the first byte: retries with back-off and full jitter, then the next model. After it: none, for the app has seen
+part of an answer. Refuses to know what is asked, by whom, and what it costs.
+"""
+
+import asyncio
+import random
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Final, Self
+
+from llmguard.domain.catalog import Model, ProviderKind
+from llmguard.domain.chat import JsonObject
+from llmguard.domain.clock import Clock
+from llmguard.providers import failures
+from llmguard.providers.adapter import Adapter, AttemptFailed, prepare_body
+from llmguard.providers.echo import EchoAdapter
+from llmguard.providers.litellm import LitellmAdapter
+from llmguard.providers.openai import OpenAiAdapter
+from llmguard.providers.tokens import TokenCounter
+
+# Full jitter. Source: AWS Architecture Blog, "Exponential Backoff And Jitter" (2015).
+FIRST_BACKOFF_SECONDS: Final = 0.25
+LONGEST_BACKOFF_SECONDS: Final = 8.0
+# A provider that asks for more than this is not waited for: the next model, or the app, gets its turn.
+LONGEST_RETRY_AFTER_SECONDS: Final = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """How time passes between attempts; tests pass their own."""
+
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    random: Callable[[], float] = random.random  # from 0 up to 1
+
+    def backoff_seconds(self, retries: int, retry_after_seconds: float | None) -> float:
+        """Return how long to wait after this many retries; never less than the provider asked for."""
+        jittered = self.random() * min(LONGEST_BACKOFF_SECONDS, FIRST_BACKOFF_SECONDS * 2.0**retries)
+        return max(jittered, retry_after_seconds or 0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One try at one model. `outcome` is `answered`, an HTTP status, or a word of `failures`; never provider text."""
+
+    model: str
+    provider: str
+    outcome: str
+
+
+class Providers:
+    """Every way to reach a model; one per worker, since its connections belong to one event loop."""
+
+    def __init__(
+        self,
+        *,
+        environ: Mapping[str, str],
+        clock: Clock,
+        tokens: TokenCounter,
+        connection_limit: int = 1_000,
+        waiting: Waiting | None = None,
+    ) -> None:
+        """Put the adapters together.
+
+        Args:
+            environ: where provider keys are read, at each call, by the name that `api_key_env` gives.
+            clock: for `created` and durations.
+            tokens: how echo counts, so that its usage equals what is reserved by the same counter.
+            connection_limit: connections that a worker holds at most, over all OpenAI-compatible providers.
+            waiting: how to sleep and to draw between attempts.
+        """
+        self._clock = clock
+        self._waiting = waiting or Waiting()
+        self._adapters: dict[ProviderKind, Adapter] = {
+            "echo": EchoAdapter(clock, tokens),
+            "openai": OpenAiAdapter(environ, clock, connection_limit=connection_limit),
+            "litellm": LitellmAdapter(environ),
+        }
+
+    async def start(self, kinds: Collection[ProviderKind] = ("echo", "openai")) -> None:
+        """Get ready for the kinds of provider that the registry names.
+
+        Only `litellm` is heavy (an import of 4 s, off the event loop). Left out here, it gets ready at its first call.
+        """
+        for kind in kinds:
+            await self._adapters[kind].start()
+
+    async def close(self) -> None:
+        """Close every connection; calls that still run break."""
+        for adapter in self._adapters.values():
+            await adapter.close()
+
+    def call(self, models: Sequence[Model], body: JsonObject, *, trace_id: str) -> "Call":
+        """Return a call that begins when it is entered (`async with`) and ends when it is left.
+
+        Args:
+            models: the preset's model, then its fallbacks; at least one.
+            body: an OpenAI chat completion body; `model` is overwritten, nothing is changed in place.
+            trace_id: sent upstream as `x-request-id`; the provider never sees the app.
+        """
+        return Call(self._adapters, self._clock, self._waiting, (models, body, trace_id))
+
+
+class Call:
+    """One call of step 6; an async context manager that has its first chunk once it is entered.
+
+    It stays readable after it failed or was cancelled, so the pipeline keeps it in a variable:
+
+    - `model` and `body`: who was asked last, and with what.
+    - `attempts`: every try, in order.
+    - `reached`: False only if certainly no provider got the request.
+    - `may_have_cost`: False only if certainly no model worked: not reached, or turned away with a status that says so.
+      The hold of such a call is released; every other one is settled.
+    - `waited_ns`: time spent on the provider's side, back-off included.
+    """
+
+    def __init__(
+        self,
+        adapters: Mapping[ProviderKind, Adapter],
+        clock: Clock,
+        waiting: Waiting,
+        asked: tuple[Sequence[Model], JsonObject, str],
+    ) -> None:
+        self._adapters = adapters
+        self._clock = clock
+        self._waiting = waiting
+        self._models, self._asked_body, self._trace_id = asked
+        self.model: Model = self._models[0]
+        self.body: JsonObject = self._asked_body
+        self.attempts: list[Attempt] = []
+        self.reached = False
+        self.may_have_cost = False
+        self.waited_ns = 0
+        self._stream: AsyncGenerator[JsonObject, None]  # once it is entered
+        self._deadline = 0.0
+        self._first: JsonObject | None = None
+
+    @property
+    def chunks(self) -> AsyncIterator[JsonObject]:
+        """What the provider answers: chat.completion.chunk bodies for a stream, else exactly one chat.completion.
+
+        Raises:
+            Fault: while iterating: `provider_error` or `provider_timeout`, after the chunks that came before.
+        """
+        return self
+
+    async def __aenter__(self) -> Self:
+        """Ask until somebody answers.
+
+        Raises:
+            Refusal: the provider does not accept the request (`invalid_request`, `context_length_exceeded`, ...).
+            Fault: `provider_error` or `provider_timeout`, after all retries and fallbacks.
+        """
+        started = self._clock.ticks()
+        try:
+            self._first = await self._ask_in_order(self._models)
+        except AttemptFailed as failure:
+            raise failure.error from None
+        finally:
+            self.waited_ns += self._clock.ticks() - started
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Hang up: whatever the provider still sends is not wanted, and it learns so at once."""
+        # The adapters end without waiting for anything, so a cancellation cannot cut this short.
+        await self._stream.aclose()
+
+    def __aiter__(self) -> AsyncIterator[JsonObject]:
+        return self
+
+    async def __anext__(self) -> JsonObject:
+        if self._first is not None:
+            chunk, self._first = self._first, None
+            return chunk
+        started = self._clock.ticks()
+        try:
+            return await self._next_chunk(self._stream)
+        except AttemptFailed as failure:
+            raise failure.error from None
+        finally:
+            self.waited_ns += self._clock.ticks() - started
+
+    async def _ask_in_order(self, models: Sequence[Model]) -> JsonObject:
+        model, *others = models
+        self.model, self.body = model, prepare_body(model, self._asked_body)
+        try:
+            return await self._ask(model)
+        except AttemptFailed as failure:
+            if not failure.fall_back or not others:
+                raise
+        return await self._ask_in_order(others)
+
+    async def _ask(self, model: Model) -> JsonObject:
+        loop = asyncio.get_running_loop()
+        self._deadline = loop.time() + model.provider.total_timeout_seconds
+        retries = 0
+        while True:
+            try:
+                return await self._try_once(model)
+            except AttemptFailed as failure:
+                wanted = failure.error.retry_after_seconds
+                pause = self._waiting.backoff_seconds(retries, wanted)
+                if (
+                    not failure.retry
+                    or retries >= model.provider.max_retries
+                    or (wanted or 0.0) > LONGEST_RETRY_AFTER_SECONDS
+                    or loop.time() + pause >= self._deadline
+                ):
+                    raise
+            retries += 1
+            await self._waiting.sleep(pause)
+
+    async def _try_once(self, model: Model) -> JsonObject:
+        """Return the first chunk of one attempt, and keep its stream for the rest."""
+        adapter = self._adapters[model.provider.kind]
+        stream = adapter.attempt(model, self.body, trace_id=self._trace_id)
+        before = (self.reached, self.may_have_cost)
+        # Assumed until the attempt says otherwise: a cancellation now leaves the careful answer behind.
+        self.reached = self.may_have_cost = True
+        try:
+            first = await self._first_chunk(model, stream)
+        except AttemptFailed as failure:
+            self.reached = before[0] or failure.reached
+            self.may_have_cost = before[1] or failure.may_have_cost
+            self._note(model, failure.outcome)
+            raise
+        self._note(model, "answered")
+        self._stream = stream
+        return first
+
+    async def _first_chunk(self, model: Model, stream: AsyncGenerator[JsonObject, None]) -> JsonObject:
+        seconds = model.provider.first_byte_timeout_seconds
+        first_byte_deadline = asyncio.get_running_loop().time() + seconds
+        try:
+            async with asyncio.timeout_at(min(first_byte_deadline, self._deadline)):
+                return await anext(stream)
+        except StopAsyncIteration:
+            raise failures.broken_off(model) from None
+        except TimeoutError:
+            if first_byte_deadline < self._deadline:
+                raise failures.timed_out(model, "first byte", seconds) from None
+            raise failures.timed_out(model, "whole answer", model.provider.total_timeout_seconds) from None
+
+    async def _next_chunk(self, stream: AsyncGenerator[JsonObject, None]) -> JsonObject:
+        try:
+            async with asyncio.timeout_at(self._deadline):
+                return await anext(stream)
+        except TimeoutError:
+            seconds = self.model.provider.total_timeout_seconds
+            raise failures.timed_out(self.model, "whole answer", seconds) from None
+
+    def _note(self, model: Model, outcome: str) -> None:
+        self.attempts.append(Attempt(model.name, model.provider.name, outcome))

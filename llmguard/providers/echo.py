@@ -1,0 +1,129 @@
+"""The embedded provider: answers by the rules in `echo_rules`, so that demos and tests need nothing else.
+
+`max_tokens` truncates (`finish_reason: length`), `n` repeats, streams come in words, and usage is counted with the
+counter that reserves, so the two are equal. The same request gets the same answer; only ids and `created` differ.
+"""
+
+import asyncio
+import re
+from collections.abc import AsyncGenerator, Iterator
+from typing import Final
+
+from llmguard.domain.catalog import Model
+from llmguard.domain.chat import JsonObject
+from llmguard.domain.clock import Clock
+from llmguard.providers import failures
+from llmguard.providers.echo_rules import Unanswerable, answer_to
+from llmguard.providers.tokens import TokenCounter
+
+_WORDS: Final = re.compile(r"\S+\s*|\s+")
+_ARGUMENT_CHARACTERS: Final = 12  # of a tool call's arguments in one chunk
+_MOST_CHOICES: Final = 128  # as OpenAI's `n`
+_FINGERPRINT: Final = "fp_echo"
+
+
+class EchoAdapter:
+    """Answers without a network."""
+
+    def __init__(self, clock: Clock, tokens: TokenCounter) -> None:
+        self._clock = clock
+        self._tokens = tokens
+
+    async def start(self) -> None:
+        """Load the encoding off the event loop."""
+        await asyncio.to_thread(self._tokens.load)
+
+    async def close(self) -> None:
+        """Do nothing: there is nothing to let go of."""
+
+    async def attempt(self, model: Model, body: JsonObject, *, trace_id: str) -> AsyncGenerator[JsonObject, None]:
+        """Yield the answer that the rules give.
+
+        Raises:
+            AttemptFailed: the input exceeds the model's context, or the rules cannot answer it.
+        """
+        input_tokens = self._tokens.count_request(body, model.target)
+        if model.context_tokens is not None and input_tokens > model.context_tokens:
+            raise failures.too_long(model)
+        message, finish_reason, count = self._answer(model, body, trace_id)
+        usage = _usage(input_tokens, count * self._tokens.count_answer(message, model.target))
+        head = {
+            "id": f"chatcmpl-{trace_id}",
+            "object": "chat.completion.chunk" if body.get("stream") else "chat.completion",
+            "created": int(self._clock.now().timestamp()),
+            "model": model.target,
+            "system_fingerprint": _FINGERPRINT,
+        }
+        if not body.get("stream"):
+            choices = [_choice(index, {"message": message}, finish_reason) for index in range(count)]
+            yield {**head, "choices": choices, "usage": usage}
+            return
+        for delta in _deltas(message):
+            for index in range(count):
+                yield {**head, "choices": [_choice(index, {"delta": delta}, None if delta else finish_reason)]}
+                await asyncio.sleep(0)  # others get their turn, as with a provider that is far away
+        if (body.get("stream_options") or {}).get("include_usage"):
+            yield {**head, "choices": [], "usage": usage}
+
+    def _answer(self, model: Model, body: JsonObject, trace_id: str) -> tuple[JsonObject, str, int]:
+        """Return a choice's message and finish_reason, and how many choices there are."""
+        count = body.get("n") or 1
+        if not isinstance(count, int) or not 1 <= count <= _MOST_CHOICES:
+            raise failures.invalid_request(model, None, "n")
+        try:
+            message = answer_to(body, trace_id)
+        except Unanswerable as error:
+            raise failures.invalid_request(model, None, error.param) from None
+        limit = body.get("max_completion_tokens") or body.get("max_tokens")
+        calls = message.get("tool_calls")
+        if calls:
+            kept = calls if limit is None else self._cut_calls(calls, model.target, limit)
+            return {**message, "tool_calls": kept}, "tool_calls" if kept == calls else "length", count
+        whole = message["content"]
+        text = whole if limit is None else self._tokens.truncate(whole, model.target, max_tokens=limit)
+        return {**message, "content": text}, "stop" if text == whole else "length", count
+
+    def _cut_calls(self, calls: list[JsonObject], target: str, left: int) -> list[JsonObject]:
+        """Return the calls as far as they fit: the last may end inside its arguments, as with real models."""
+        fitting: list[JsonObject] = []
+        for call in calls:
+            name, whole = call["function"]["name"], call["function"]["arguments"]
+            left -= self._tokens.count_tokens(name, target)
+            if left < 0:
+                break
+            kept = self._tokens.truncate(whole, target, max_tokens=left)
+            left -= self._tokens.count_tokens(kept, target)
+            fitting.append({**call, "function": {"name": name, "arguments": kept}})
+            if kept != whole:
+                break
+        return fitting
+
+
+def _choice(index: int, said: JsonObject, finish_reason: str | None) -> JsonObject:
+    return {"index": index, **said, "logprobs": None, "finish_reason": finish_reason}
+
+
+def _deltas(message: JsonObject) -> Iterator[JsonObject]:
+    """Yield a message as OpenAI streams it: the role; words; each tool call's head and arguments; {} at the end."""
+    calls = message.get("tool_calls") or []
+    yield {"role": "assistant", "content": None if calls else "", "refusal": None}
+    for word in _WORDS.findall(message["content"] or ""):
+        yield {"content": word}
+    for index, call in enumerate(calls):
+        function = call["function"]
+        yield {"tool_calls": [{"index": index, **call, "function": {**function, "arguments": ""}}]}
+        arguments = function["arguments"]
+        for start in range(0, len(arguments), _ARGUMENT_CHARACTERS):
+            piece = arguments[start : start + _ARGUMENT_CHARACTERS]
+            yield {"tool_calls": [{"index": index, "function": {"arguments": piece}}]}
+    yield {}
+
+
+def _usage(input_tokens: int, output_tokens: int) -> JsonObject:
+    return {
+        "prompt_tokens": input_tokens,
+        "completion_tokens": output_tokens,
+        "total_tokens": input_tokens + output_tokens,
+        "prompt_tokens_details": {"cached_tokens": 0},
+        "completion_tokens_details": {"reasoning_tokens": 0},
+    }

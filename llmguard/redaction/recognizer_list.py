@@ -1,0 +1,78 @@
+"""The CoE's `recognizers.yaml`, read by Presidio's own loader, offline and with its logging off.
+
+Presidio's and llmguard's own classes are found by name (`type: predefined`); patterns, contexts and deny lists need no
+Python (`type: custom`).
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import tldextract
+from presidio_analyzer import EntityRecognizer, PatternRecognizer
+from presidio_analyzer.predefined_recognizers import EmailRecognizer, SpacyRecognizer
+from presidio_analyzer.recognizer_registry import RecognizerRegistryProvider
+from pydantic import ValidationError
+
+from llmguard.redaction.profiles import RedactionInvalid, RuleFinding, parse_yaml
+from llmguard.redaction.recognizers import catalog as _catalog  # noqa: F401  # makes our classes known by name
+
+RECOGNIZERS_FILE = "recognizers.yaml"
+DENY_LIST = "DenyList"
+
+
+def load_recognizers(files: Mapping[str, str]) -> list[EntityRecognizer]:
+    """Return the recognizers of a folder of rules; the NER model is not among them.
+
+    Raises:
+        RedactionInvalid: with what Presidio finds wrong.
+    """
+    _silence_presidio()
+    configuration = parse_yaml(RECOGNIZERS_FILE, files)
+    if not isinstance(configuration, dict) or "recognizers" not in configuration:
+        raise RedactionInvalid([RuleFinding(RECOGNIZERS_FILE, "recognizers", "is missing", "list the recognizers")])
+    try:
+        provider = RecognizerRegistryProvider(registry_configuration=configuration)
+        recognizers = list(provider.create_recognizer_registry().recognizers)
+    except ValidationError as error:
+        findings = [RuleFinding(RECOGNIZERS_FILE, _place(one["loc"]), one["msg"]) for one in error.errors()]
+    except Exception as error:  # noqa: BLE001  # Presidio and its recognizers raise any type; the CoE gets a finding
+        findings = [RuleFinding(RECOGNIZERS_FILE, "", _first_line(error, configuration))]
+    else:
+        own = [recognizer for recognizer in recognizers if not isinstance(recognizer, SpacyRecognizer)]
+        _take_offline(own)
+        return own
+    raise RedactionInvalid(findings)
+
+
+def deny_recognizer(entity: str, entries: Sequence[str]) -> EntityRecognizer:
+    """Return a recognizer that finds each entry as a whole word, in any case, with score 1.0."""
+    longest_first = sorted(set(entries), key=lambda entry: (-len(entry), entry))
+    return PatternRecognizer(supported_entity=entity, name=DENY_LIST, deny_list=longest_first)
+
+
+def _silence_presidio() -> None:
+    """Switch Presidio's logger off: at debug and error level it writes matched values."""
+    logging.getLogger("presidio-analyzer").setLevel(logging.CRITICAL + 1)
+
+
+def _take_offline(recognizers: Sequence[EntityRecognizer]) -> None:
+    """Let e-mail addresses be checked against the suffix list inside the package; the default asks the network."""
+    extract = tldextract.TLDExtract(suffix_list_urls=(), cache_dir=None)
+
+    def has_public_suffix(address: str) -> bool:
+        return bool(extract(address).fqdn)
+
+    for recognizer in recognizers:
+        if type(recognizer) is EmailRecognizer:
+            setattr(recognizer, "validate_result", has_public_suffix)  # noqa: B010  # mypy forbids assigning a method
+
+
+def _place(loc: Sequence[Any]) -> str:  # pydantic's location: names and numbers
+    return ".".join(map(str, loc))
+
+
+def _first_line(error: Exception, configuration: Any) -> str:  # any YAML value
+    if "recognizers" in configuration and not isinstance(configuration["recognizers"], list):
+        return "recognizers must be a list"
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,116 @@
+"""What llmguard's recognizers share: rules over text whose finding is one part of what a regex matched.
+
+A recognizer here is a Presidio `PatternRecognizer`, so its `patterns` can be compiled into a prefilter, with one
+difference: the patterns are *gates*. When no gate matches, `analyze` finds nothing; when one does, `analyze` decides.
+The gates are plain ASCII regexes without lookaround, which Hyperscan takes as they are.
+"""
+
+import re
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from presidio_analyzer import AnalysisExplanation, Pattern, PatternRecognizer, RecognizerResult
+from presidio_analyzer.nlp_engine import NlpArtifacts
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """One span that a rule found: `text[start:end]` is the value alone, without its label."""
+
+    start: int
+    end: int
+    entity: str
+    score: float
+    rule: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A regex for one entity; the group `v` is the value, the whole match if there is none.
+
+    `check` sees the value and says whether it stands (a checksum, a quality gate).
+    """
+
+    name: str
+    entity: str
+    regex: re.Pattern[str]
+    score: float
+    check: Callable[[str], bool] | None = None
+
+    def find(self, text: str) -> Iterator[Hit]:
+        """Yield what this rule finds, in order."""
+        group: str | int = "v" if "v" in self.regex.groupindex else 0
+        for match in self.regex.finditer(text):
+            start, end = match.span(group)
+            if end > start and (self.check is None or self.check(text[start:end])):
+                yield Hit(start, end, self.entity, self.score, self.name)
+
+
+class GatedRecognizer(PatternRecognizer):  # type: ignore[misc]  # Presidio ships no types
+    """A recognizer of one or more entities behind cheap gates."""
+
+    ENTITIES: ClassVar[tuple[str, ...]]
+    GATES: ClassVar[tuple[str, ...]]
+
+    def __init__(
+        self,
+        supported_language: str = "en",
+        name: str | None = None,
+        context: list[str] | None = None,
+    ) -> None:
+        """Build it as Presidio's loader does, from the fields of an entry in `recognizers.yaml`."""
+        gates = [Pattern(f"gate {number}", gate, 0.01) for number, gate in enumerate(self.GATES)]
+        super().__init__(
+            supported_entity=self.ENTITIES[0],
+            patterns=gates,
+            context=context,
+            supported_language=supported_language,
+            name=name or type(self).__name__,
+        )
+        self.supported_entities = list(self.ENTITIES)
+
+    @abstractmethod
+    def find(self, text: str) -> Iterable[Hit]:
+        """Return every hit in the text, in any order; hits may overlap."""
+
+    def analyze(
+        self,
+        text: str,
+        entities: list[str],
+        nlp_artifacts: NlpArtifacts | None = None,  # noqa: ARG002  # Presidio's signature
+        regex_flags: int | None = None,  # noqa: ARG002  # Presidio's signature
+    ) -> list[RecognizerResult]:
+        """Return Presidio results for the entities asked for (all of them when the list is empty)."""
+        wanted = set(entities) if entities else set(self.supported_entities)
+        return [self._result(hit) for hit in self.find(text) if hit.entity in wanted]
+
+    def _result(self, hit: Hit) -> RecognizerResult:
+        explanation = AnalysisExplanation(
+            recognizer=self.name,
+            original_score=hit.score,
+            pattern_name=hit.rule,
+            textual_explanation=f"{self.name}: {hit.rule}",
+        )
+        return RecognizerResult(
+            entity_type=hit.entity,
+            start=hit.start,
+            end=hit.end,
+            score=hit.score,
+            analysis_explanation=explanation,
+            recognition_metadata={
+                RecognizerResult.RECOGNIZER_NAME_KEY: self.name,
+                RecognizerResult.RECOGNIZER_IDENTIFIER_KEY: self.id,
+            },
+        )
+
+
+class RuleRecognizer(GatedRecognizer):
+    """A gated recognizer whose findings are those of a fixed list of rules."""
+
+    RULES: ClassVar[Sequence[Rule]]
+
+    def find(self, text: str) -> Iterable[Hit]:
+        """Return the hits of every rule."""
+        return (hit for rule in self.RULES for hit in rule.find(text))

@@ -1,0 +1,33 @@
+"""Names every recognizer class of llmguard: import this before Presidio reads `recognizers.yaml`.
+
+Presidio finds predefined recognizers by class name among the subclasses of `EntityRecognizer` that are imported.
+"""
+
+from presidio_analyzer import EntityRecognizer
+
+from llmguard.redaction.recognizers.addresses import StreetAddressRecognizer
+from llmguard.redaction.recognizers.cards import PaymentCardRecognizer
+from llmguard.redaction.recognizers.known_names import CountryRecognizer, GivenNameRecognizer
+from llmguard.redaction.recognizers.labelled import LabelledValueRecognizer
+from llmguard.redaction.recognizers.mail import MailAddressRecognizer
+from llmguard.redaction.recognizers.national_ids import NationalIdRecognizer
+from llmguard.redaction.recognizers.networks import NetworkAddressRecognizer
+from llmguard.redaction.recognizers.people import PersonInContextRecognizer
+from llmguard.redaction.recognizers.phones import TelephoneRecognizer
+from llmguard.redaction.recognizers.secrets import SecretRecognizer
+from llmguard.redaction.recognizers.tables import TableColumnRecognizer
+
+RECOGNIZERS: tuple[type[EntityRecognizer], ...] = (
+    CountryRecognizer,
+    GivenNameRecognizer,
+    LabelledValueRecognizer,
+    MailAddressRecognizer,
+    NationalIdRecognizer,
+    NetworkAddressRecognizer,
+    PaymentCardRecognizer,
+    PersonInContextRecognizer,
+    SecretRecognizer,
+    StreetAddressRecognizer,
+    TableColumnRecognizer,
+    TelephoneRecognizer,
+)

@@ -1,0 +1,83 @@
+"""People by their given name, and countries: what a small language model misses in lists, tables and chat."""
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import ClassVar
+
+from llmguard.redaction.recognizers.base import GatedRecognizer, Hit
+from llmguard.redaction.recognizers.gazetteers import countries, is_given_name
+from llmguard.redaction.recognizers.names import INITIAL, PARTICLE, UPPER, WORD, is_name
+from llmguard.redaction.recognizers.plausible import plausible
+from llmguard.redaction.recognizers.trie import phrase_regex
+
+_WORDS = re.compile(rf"(?<![\w@/.\\$#%<&-]){WORD}(?:[ ](?:{PARTICLE} ?){{0,2}}(?:{WORD}|{INITIAL}(?![\w'’]))){{0,3}}(?![\w@(\[{{=<$]|\.\w)")
+_LAST_FIRST = re.compile(rf"(?<![\w@/.\\-]){WORD}, (?P<first>{WORD})(?: {INITIAL}(?!\w))?(?![\w@(=])")
+_PROSE_SIGNS = re.compile(r"[_{}=<>\\$|`]|[a-z]\(|\.[a-z]{2,4}\b(?! )")
+_COUNTRY = re.compile(rf"(?<![\w@/.\\-])(?:{phrase_regex(tuple(sorted(countries())))})(?![\w@(/]|\.\w)")
+_COUNTRIES_SMALL = re.compile(
+    rf"(?<![\w@/.\\-])(?:{phrase_regex(tuple(sorted(name.lower() for name in countries() if len(name) > 5)))})(?![\w@(/-]|\.\w)"
+)
+_NOT_SMALL = frozenset({"turkey", "guinea", "jersey", "jordan", "georgia", "china"})
+_ORGANISATION_NEXT = re.compile(
+    r"(?:['’]s)? (?:Inc|Ltd|LLC|GmbH|AG|Corp|Co|Company|Group|Partners|Bank|University|College|School|Hospital|Street|St|Avenue|Ave"
+    r"|Road|Rd|Lane|Boulevard|Park|Museum|Airport|Hotel|Foundation|Institute|Prize|Award|Theorem|API|SDK|Server|Framework)\b"
+)
+
+
+class GivenNameRecognizer(GatedRecognizer):
+    """PERSON where a known given name stands, alone or with what follows it."""
+
+    ENTITIES: ClassVar = ("PERSON",)
+    GATES: ClassVar = (r"(?-i:[A-Z\x80-\xff])..|[a-z]{3} ",)
+
+    def find(self, text: str) -> Iterable[Hit]:
+        """Return the people in the text whose given name is known."""
+        is_small = text.islower() and len(text) < _LONGEST_CHAT and not _PROSE_SIGNS.search(text)
+        cased = text.title() if is_small else text
+        if len(cased) != len(text):
+            return
+        for match in _WORDS.finditer(cased):
+            yield from (hit for hit in _people(cased, match) if is_small or plausible("PERSON", text, hit.start, hit.end))
+        for match in _LAST_FIRST.finditer(cased):
+            value = match.group()
+            if not is_small and is_given_name(match["first"]) and is_name(value, words=2):
+                yield Hit(match.start(), match.end(), "PERSON", 0.8, "last name, known given name")
+
+
+_LONGEST_CHAT = 2_000
+
+
+def _people(text: str, match: re.Match[str]) -> Iterator[Hit]:
+    """Yield the longest name that begins with the first known given name of a run of capitalised words."""
+    start, end = match.span()
+    for part in re.finditer(r"[^ ]+", match.group()):
+        if not is_given_name(part.group()):
+            continue
+        begin = start + part.start()
+        while begin < end:
+            value = text[begin:end]
+            words = value.count(" ") + 1
+            if is_name(value) and not (words == 1 and value.isupper()):
+                if not _ORGANISATION_NEXT.match(text, end):
+                    yield Hit(begin, end, "PERSON", 0.8 if words > 1 else 0.6, "known given name")
+                return
+            end = begin + value.rfind(" ") if " " in value else begin
+        return
+
+
+class CountryRecognizer(GatedRecognizer):
+    """LOCATION where a country is named."""
+
+    ENTITIES: ClassVar = ("LOCATION",)
+    GATES: ClassVar = (r"[A-Za-z\x80-\xff]{3}",)
+
+    def find(self, text: str) -> Iterable[Hit]:
+        """Return the countries in the text; in small letters only in chat that has no capitals at all."""
+        if text.islower() and not _PROSE_SIGNS.search(text):
+            for match in _COUNTRIES_SMALL.finditer(text):
+                if match.group() not in _NOT_SMALL:
+                    yield Hit(*match.span(), "LOCATION", 0.6, "country in small letters")
+            return
+        for match in _COUNTRY.finditer(text):
+            if plausible("LOCATION", text, *match.span()):
+                yield Hit(*match.span(), "LOCATION", 0.6, "country")

@@ -1,0 +1,99 @@
+"""The strongest rule there is: a label, and the value behind it.
+
+Forms are read as people and programs write them: `Acct no: 123`, `"dob": "1980-02-01"`, `emp_id=4711`, `<ssn>…</ssn>`,
+`| Name | Anna Lee |`, and in prose `my account number is 123`. Which label promises what is in `label_table`, what the
+value looks like in `shapes`.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import ClassVar
+
+from llmguard.redaction.recognizers import label_table
+from llmguard.redaction.recognizers.base import GatedRecognizer, Hit
+from llmguard.redaction.recognizers.gazetteers import is_given_name
+from llmguard.redaction.recognizers.shapes import SHAPES
+from llmguard.redaction.recognizers.trie import phrase_regex
+
+_LABEL = re.compile(phrase_regex(label_table.PHRASES))
+_KEYED = re.compile(
+    r"(?:s(?![a-z]))?(?:[ _-]?[12])?[\"'`*_\])]{0,4}(?:[ \t]{0,2}\([^()\n]{1,24}\))?[\"'*]{0,3}[ \t]{0,24}(?:=>|->|:=|[:=|\uff1a]|[ ]{3}|\t)[ \t|]{0,24}"
+    r"\\{0,2}[\"'`*_#(]{0,4}[ ]?"
+)
+_TAG = re.compile(r"[^<>\n]{0,40}>")
+_SPOKEN = re.compile(
+    r"(?i)[\"')*]{0,2}(?:[ ]?\([^()\n]{1,24}\))?(?:[ ]{1,2}(?:number|num|no|nr|id|card|code|details)\b\.?)?[,.]?(?: (?:on file|on record|above|below|listed|again|for [a-z]{2,12} [a-z]{2,12}))?"
+    r"(?:[ \t]{0,3}(?:[:=#-]|is\b|was\b|are\b|ist\b|est\b|es\b|of\b|as\b|on\b|it'?s\b|it is\b|reads\b|to\b|ending\b|will be\b|still\b|now\b|[#]|the\b|my\b|in\b)){0,4}[ \t]{1,3}[\"'#(]{0,2}"
+)
+_SCORES = {"keyed": 0.95, "spoken": 0.9}
+_ANY_NAME = frozenset({"name", "displayname"})  # in JSON also of products, files and fields
+
+
+class LabelledValueRecognizer(GatedRecognizer):
+    """Every entity of `label_table`, found behind its label."""
+
+    ENTITIES: ClassVar = label_table.ENTITIES
+    GATES: ClassVar = (phrase_regex(label_table.PHRASES).replace("’", ""),)
+
+    def find(self, text: str) -> Iterable[Hit]:
+        """Return the values behind labels."""
+        lowered = text.lower()
+        if len(lowered) != len(text):  # `İ` becomes two characters: then positions would no longer agree
+            lowered = "".join(c.lower() if len(c.lower()) == 1 else c for c in text)
+        for match in _LABEL.finditer(lowered):
+            hit = _value_behind(text, match.start(), match.end())
+            if hit:
+                yield hit
+
+
+def _value_behind(text: str, start: int, end: int) -> Hit | None:
+    if not _begins_word(text, start) or (end < len(text) and text[end].isalpha() and text[end] != "s"):
+        return None
+    words = label_table.compact(text[start:end])
+    label = label_table.LABELS.get(words)
+    if label is None:
+        return None
+    keyed = _KEYED.match(text, end) or (_TAG.match(text, end) if "<" in text[max(0, start - 24) : start] else None)
+    if keyed:
+        return _read(text, keyed.end(), label, words, is_keyed=True)
+    if label.form == "prose":
+        spoken = _SPOKEN.match(text, end)
+        return _read(text, spoken.end(), label, words, is_keyed=False) if spoken else None
+    return None
+
+
+def _begins_word(text: str, start: int) -> bool:
+    """Say whether a label may begin here: after no letter, or in the middle of camelCase."""
+    if start == 0 or not text[start - 1].isalnum():
+        return True
+    return text[start - 1].islower() and text[start].isupper()
+
+
+def _read(text: str, position: int, label: label_table.Label, words: str, *, is_keyed: bool) -> Hit | None:
+    span = SHAPES[label.shape].match(text, position, is_keyed=is_keyed)
+    if span is None:
+        return None
+    if words in _ANY_NAME and text[span[0] - 1] in "\"'`" and not any(is_given_name(part) for part in text[slice(*span)].split()):
+        return None
+    score = _SCORES["keyed" if is_keyed else "spoken"]
+    return Hit(span[0], span[1], label.entity, score, f"{'label' if is_keyed else 'spoken label'} {words}")
+
+
+def label_of(cell: str) -> label_table.Label | None:
+    """Return what a column header or form label promises; the longest label at its end counts."""
+    lowered = re.sub(r"\([^)]*\)", "", cell).strip(" \t\"'*_#:").lower()
+    whole = label_table.LABELS.get(label_table.compact(lowered))
+    if whole:
+        return whole
+    for match in _suffixes(lowered):
+        found = label_table.LABELS.get(label_table.compact(match))
+        if found:
+            return found
+    return None
+
+
+def _suffixes(words: str) -> Iterator[str]:
+    """Yield `work_email_address`'s tails after its first word: `email_address`, `address`."""
+    parts = re.split(r"[ _.\-]+", words)
+    for first in range(1, min(len(parts), 5)):
+        yield " ".join(parts[first:])

@@ -1,0 +1,42 @@
+"""The shape of a person's name, and whether a capitalised span can be one."""
+
+import re
+
+from llmguard.redaction.recognizers.vocabulary import NOT_NAMES, PARTICLES
+
+# Capital letters of Latin, Greek and Cyrillic script; small ones are what remains of the letters.
+UPPER = "A-ZÀ-ÖØ-ÞĀĂĄĆĈĊČĎĐĒĔĖĘĚĜĞĠĢĤĦĨĪĬĮİĴĶĹĻĽĿŁŃŅŇŊŌŎŐŒŔŖŘŚŜŞŠŢŤŦŨŪŬŮŰŲŴŶŸŹŻŽƠƯȘȚΑ-ΩΆΈ-ΏА-ЯЁЄІЇҐḀẠẢẤẦẨẪẬẮẰẲẴẶẸẺẼẾỀỂỄỆỈỊỌỎỐỒỔỖỘỚỜỞỠỢỤỦỨỪỬỮỰỲỴỶỸ"
+LETTER = r"[^\W\d_]"
+WORD = rf"(?:[{UPPER}](?:['’]?{LETTER})+(?:-[{UPPER}]?(?:['’]?{LETTER})+)?)"
+INITIAL = rf"(?:[{UPPER}]\.?(?:-[{UPPER}]\.)?)"
+PARTICLE = r"(?:(?:van|von|der|den|de|del|della|di|da|dos|das|du|la|le|el|al|bin|ibn|ben|ten|ter|zu|af|av|e|y)|[dDlL]['’]|al-|el-)"
+SUFFIX = r"(?:,? (?:Jr|Sr|II|III|IV|PhD|Ph\.D|MD|M\.D|Esq|DDS|DVM|CPA|RN|MBA)\.?(?![A-Za-z]))"
+# `Anna`, `Anna M. van der Berg Jr.`: one to five parts on one line
+NAME = rf"{WORD}(?:[ ](?:{PARTICLE} ?){{0,2}}(?:{WORD}|{INITIAL}(?![\w'])))" + r"{0,3}" + rf"{SUFFIX}?"
+TWO_NAMES = rf"(?:{WORD}|{INITIAL})(?:[ ](?:{PARTICLE} ?){{0,2}}(?:{WORD}|{INITIAL}(?![\w'])))" + r"{1,4}" + rf"{SUFFIX}?"
+LAST_FIRST = rf"{WORD}(?:[ -]{WORD})?, {WORD}(?:[ ](?:{WORD}|{INITIAL}(?![\w'])))?"
+
+_PARTS = re.compile(r"[ \-,]+")
+_CODE = re.compile(r"[\d_/\\@#$%^*+=<>{}()\[\]|~:;`\"!?&]")
+_CAMEL = re.compile(rf"[a-zà-ÿ][{UPPER}]")
+_CAMEL_OK = re.compile(r"(?:Mc|Mac|De|Di|La|Le|Van|Von|O['’]|D['’]|Fitz|Du|Del)[A-Z][a-z]+$")
+_MAX_NAME = 60
+_MAX_WORDS = 6
+
+
+def is_name(value: str, *, words: int = 1) -> bool:
+    """Say whether a capitalised span reads as a person's name of at least `words` parts.
+
+    Every part has to be able to stand in a name; code, digits, camelCase and words of forms and products are not.
+    """
+    parts = [part for part in _PARTS.split(value.strip()) if part]
+    if not words <= len(parts) <= _MAX_WORDS or len(value) > _MAX_NAME or _CODE.search(value):
+        return False
+    carrying = [part.strip(".'’,") for part in parts if part.lower() not in PARTICLES]
+    if len(carrying) < words or not carrying:
+        return False
+    if any(part.lower() in NOT_NAMES for part in carrying):
+        return False
+    if any(_CAMEL.search(part) and not _CAMEL_OK.match(part) for part in carrying):
+        return False
+    return any(len(part) > 1 for part in carrying)

@@ -1,0 +1,88 @@
+"""People whom the words around them name: titles, greetings, sign-offs, introductions, mail headers."""
+
+import re
+from typing import ClassVar
+
+from llmguard.redaction.recognizers.base import Rule, RuleRecognizer
+from llmguard.redaction.recognizers.names import INITIAL, NAME, TWO_NAMES, UPPER, WORD, is_name
+from llmguard.redaction.recognizers.vocabulary import TITLES
+
+_TITLED = re.compile(
+    rf"(?<![\w@./-])(?:{TITLES}\.? ){{1,2}}(?:(?:and|&|und) {TITLES}\.? )?(?P<v>(?:{INITIAL} ){{0,2}}{NAME})"
+)
+_TITLED_SMALL = re.compile(r"(?<![\w@./-])(?:mr|mrs|ms|dr|prof|miss)\.? (?P<v>[a-z]{3,20}(?: [a-z]{3,20})?)(?=['’]s|[,.;:!?]|$| (?:is|was|has|will|from|at|and|said))")
+_GREETING = re.compile(
+    rf"(?m)(?:^|[.!?>\"'] ?|\\n)[ \t]{{0,8}}(?:Dear|Hi|Hello|Hey|Hallo|Liebe|Lieber|Liebes|Sehr geehrte[rs]?|Bonjour|Cher|Chère|Hola|Estimad[oa]|Querid[oa]|Ciao|Caro|Cara"
+    rf"|Olá|Good (?:morning|afternoon|evening|day)|Thanks|Thank you|Thx|Cheers|Morning|Greetings)[,!]? (?:{TITLES}\.? )?(?P<v>{NAME})(?=[ \t]{{0,3}}(?:[,!.:;\n—–-]|\\n|and\b|&|$))"
+)
+_SIGN_OFF = re.compile(
+    r"(?im)^[ \t>]{0,8}(?:(?:best|kind|warm|warmest|kindest|many)?[ ]?regards|sincerely(?: yours)?|yours (?:sincerely|faithfully|truly)|best(?: wishes)?"
+    r"|cheers|thanks(?: again| a lot| so much)?|thank you(?: very much)?|many thanks|with (?:best|kind) regards|respectfully|cordially|all the best|take care|love"
+    r"|mit freundlichen grüßen|viele grüße|liebe grüße|beste grüße|cordialement|saludos|atentamente|cordiali saluti|atenciosamente|br|rgds)[ \t]{0,3}[,.!]?[ \t]{0,3}"
+    rf"(?:\r?\n[ \t>]{{0,8}}){{1,3}}(?P<v>(?-i:(?:{INITIAL} ){{0,2}}{NAME}))(?=[ \t]{{0,3}}(?:[\r\n,|(]|\\n|-|$))"
+)
+_DASHED = re.compile(rf"(?m)^[ \t]{{0,4}}(?:--|—|–|- |~) ?(?P<v>{NAME})[ \t]{{0,4}}$")
+_INTRODUCED = re.compile(
+    r"(?i)\b(?:(?:my|his|her|their|the|whose|s)['’]?s? (?:(?:full|first|last|real|maiden|middle|given|legal|user|new|preferred) )?name(?:'s| is| was| it's|:)"
+    r"|(?:i am|i'm|im|this is|it's|it is) (?:called|named)|(?:am|is|are|was|were|been|person|people|man|woman|guy|girl|boy|friend|colleague|someone|somebody|me|him|her)"
+    r" (?:called|named)|call me|calls me|known as|speaking with|spoke (?:to|with)|talk(?:ed|ing)? (?:to|with)|address me as|name on (?:the|my) (?:account|card) is|name is|is under|it'?s under)"
+    rf" (?P<v>(?-i:(?:{TITLES}\.? )?{NAME}))"
+)
+_INTRODUCED_SMALL = re.compile(r"(?i)\b(?:my|his|her) (?:full |first |last |maiden )?name(?:'s| is| was) (?P<v>(?-i:[a-z]{2,20}(?: [a-z]{2,20})?))(?=[,.;!?\n]|$| and\b)")
+_I_AM = re.compile(
+    rf"(?:^|[.!?,;:\"'>\n] ?)(?i:hi|hello|hey)?[,!.]? ?(?:I am|I'm|I’m|This is|this is|Here is|It's|it's|Ich bin|Je suis|Soy|Me llamo|Je m'appelle|Mi chiamo|Mein Name ist)"
+    rf" (?:{TITLES}\.? )?(?P<v>{TWO_NAMES}|{WORD}(?= (?:from|speaking|here|calling|and)\b|[.,!] ))"
+)
+_ROLE = re.compile(
+    r"(?i)\b(?:employee|colleague|manager|supervisor|boss|assistant|patient|customer|client|applicant|candidate|tenant|landlord|wife|husband|son|daughter|mother|father|brother|sister|partner|nurse|doctor"
+    r"|claimant|defendant|plaintiff|witness|driver|student|teacher|coworker|co-worker|neighbou?r|friend|cousin|uncle|aunt|recruiter|interviewer|director|officer|accountant|lawyer|attorney|contractor|passenger"
+    rf"|beneficiary|spouse|fianc[ée]e?|grandmother|grandfather|nephew|niece|technician|agent|analyst|engineer|lead|executive|ceo|cfo|cto)[,:]? (?P<v>(?-i:{TWO_NAMES}))"
+)
+_MAILBOX = re.compile(rf"(?P<v>{TWO_NAMES}|{WORD}, {WORD}(?: {INITIAL})?|{WORD})(?=[\"']? ?[<(\[](?:mailto:)?[\w.+%-]{{1,64}}@)")
+_SPEAKER = re.compile(rf"(?m)^(?:\[[^\]\n]{{1,30}}\][ \t]?|\d{{1,2}}:\d{{2}}(?::\d{{2}})?(?: ?[AP]M)?[ \t-]{{1,3}})(?P<v>{NAME})(?=[ \t]?(?:[:>]|\())")
+_SPEAKER_PLAIN = re.compile(rf"(?m)^(?:>[ ]?)?(?P<v>{TWO_NAMES})(?=: [^\n])")
+_MENTION = re.compile(rf"(?<![\w@])@(?P<v>{WORD} {WORD})(?![\w.])")
+_PARTICLED = re.compile(rf"(?<![\w/.@-]){WORD} (?:{INITIAL} )?(?:(?:van|von|ten|ter|bin|ibn|zu|af)(?: (?:de[rn]?|het|'t|la|und zu))? |(?:de la|de los|de las|della) ){WORD}(?:-{WORD})?")
+_VCARD = re.compile(rf"(?m)^(?:FN|N)(?:;[^:\n]{{0,40}})?:(?P<v>[{UPPER}][^\n;:]{{1,40}}(?:;[{UPPER}][^\n;:]{{1,40}})?)")
+_BY = re.compile(
+    rf"(?i)\b(?:signed|written|prepared|approved|submitted|reported|reviewed|created|requested|authored|issued|filed|assigned|sent|received|hired|interviewed|contacted|forwarded|addressed|escalated|transferred|paid|issued|delivered|payable|refunded)"
+    rf" (?:by|to|from) (?P<v>(?-i:{TWO_NAMES}))"
+)
+
+
+class PersonInContextRecognizer(RuleRecognizer):
+    """PERSON beside words that only stand beside people."""
+
+    ENTITIES: ClassVar = ("PERSON",)
+    GATES: ClassVar = (
+        r" (?:van|von|ten|ter|bin|ibn|zu|af|de l|della)",
+        r"\b(?:mr|mrs|ms|miss|mx|dr|prof|professor|sir|madam|dame|lord|lady|rev|reverend|fr|hon|capt|captain|sgt|lt|col|maj"
+        r"|gen|herrn?|frau|monsieur|madame|mme|mlle|se.{1,2}ora?|sra?|signora?|sig|doctora?|judge|senator|rabbi)\b",
+        r"dear|hi|hello|hey|hallo|liebe|geehrte|bonjour|ch.{1,2}re?|hola|estimad|querid|ciao|car[oa]|ol.|good |thanks|thank|thx",
+        r"cheers|morning|greetings|regards|sincerely|yours|best|thanks|respectfully|cordial|take care|love|gr.{1,2}.{1,2}e|saludos",
+        r"atentamente|saluti|atenciosamente|\bbr\b|rgds|^[ \t]{0,4}[-~]|\xe2|name|called|named|calls? me|known as|talk|spoke|speaking|address me",
+        r"under|i am|i'm|i.{1,3}m |this is|here is|it's|ich bin|je suis|soy|llamo|appelle|chiamo|mein name",
+        r"[<(\[](?:mailto:)?[\w.+%-]{1,64}@|^\[|^\d{1,2}:\d|^[^\n:]{3,60}: |@\w+ \w|^F?N[;:]|(?:ed|en|id|ble|nt) (?:by|to|from) ",
+        r"employee|colleague|manager|supervisor|boss|assistant|patient|customer|client|applicant|candidate|tenant|landlord|wife|husband|son|daughter",
+        r"mother|father|brother|sister|partner|nurse|doctor|claimant|defendant|plaintiff|witness|driver|student|teacher|worker|neighbou?r|friend",
+        r"cousin|uncle|aunt|recruiter|interviewer|director|officer|accountant|lawyer|attorney|contractor|passenger|beneficiary|spouse|fianc|nephew",
+        r"niece|technician|agent|analyst|engineer|lead|executive|ceo|cfo|cto",
+    )
+    RULES: ClassVar = (
+        Rule("title and name", "PERSON", _TITLED, 0.9, is_name),
+        Rule("title and name in small letters", "PERSON", _TITLED_SMALL, 0.7),
+        Rule("greeting", "PERSON", _GREETING, 0.9, is_name),
+        Rule("sign-off", "PERSON", _SIGN_OFF, 0.9, is_name),
+        Rule("dash and name", "PERSON", _DASHED, 0.7, lambda value: is_name(value, words=2)),
+        Rule("introduction", "PERSON", _INTRODUCED, 0.9, is_name),
+        Rule("introduction in small letters", "PERSON", _INTRODUCED_SMALL, 0.7, lambda value: is_name(value.title())),
+        Rule("I am", "PERSON", _I_AM, 0.8, is_name),
+        Rule("role and name", "PERSON", _ROLE, 0.85, lambda value: is_name(value, words=2)),
+        Rule("mailbox", "PERSON", _MAILBOX, 0.95, is_name),
+        Rule("speaker after a time", "PERSON", _SPEAKER, 0.85, is_name),
+        Rule("speaker", "PERSON", _SPEAKER_PLAIN, 0.6, lambda value: is_name(value, words=2)),
+        Rule("mention", "PERSON", _MENTION, 0.7, lambda value: is_name(value, words=2)),
+        Rule("name with a particle", "PERSON", _PARTICLED, 0.85, lambda value: is_name(value, words=2)),
+        Rule("vCard name", "PERSON", _VCARD, 0.95),
+        Rule("done by", "PERSON", _BY, 0.85, lambda value: is_name(value, words=2)),
+    )

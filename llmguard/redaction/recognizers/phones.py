@@ -1,0 +1,107 @@
+"""Telephone numbers of the world, found once by their form and judged by region with libphonenumber's data.
+
+What a form needs to count: an international prefix, a North American or parenthesised grouping, a number valid in
+one of `REGIONS`, or a word such as "call" in front. A plain run of digits without any of these is no phone number.
+"""
+
+import re
+from collections.abc import Iterable
+from typing import ClassVar
+
+import phonenumbers
+
+from llmguard.redaction.recognizers.base import GatedRecognizer, Hit
+
+REGIONS: tuple[str, ...] = (
+    "US", "GB", "DE", "FR", "IT", "ES", "NL", "BE", "CH", "AT", "IE", "PL", "SE", "NO", "DK", "FI", "PT", "CZ", "HU", "GR",
+    "IN", "IL", "AU", "NZ", "JP", "KR", "CN", "SG", "HK", "ZA", "BR", "MX", "AR", "CO", "TR", "AE", "NG", "KE", "PH", "ID",
+)  # fmt: skip
+_CANDIDATE = re.compile(
+    r"(?<![\w./$€£#-])(?<!\d[,:])(?<![$€£] )\(?\+?\(?\d(?:[\d() ./\-\u2010-\u2013]|\s?x){5,24}\d(?:[ ,]{0,2}(?:x|ext\.?|extension|#) ?\d{1,6})?(?![\w%€£]|[.,:/]\d|-\d{5})",
+    re.IGNORECASE,
+)
+_EXTENSION = re.compile(r"(?i)[ ,]{0,2}(?:x|ext\.?|extension|#) ?\d{1,6}$")
+_DATE_OR_OTHER = re.compile(
+    r"(?:(?:19|20)\d{2}[-/.](?:0?[1-9]|1[0-2])[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.](?:19|20)\d{2})(?!\d).*"
+    r"|(?:\d{1,3}\.){3}\d{1,3}|(?:19|20)\d{2} ?[-\u2013] ?(?:19|20)\d{2}|\d+\.\d+|\d{3}-\d{2}-\d{4}|\d{1,2}/\d{1,2}/\d{2,4}.*|(?:\d{4}[ -]){3}\d{4}"
+)
+_THOUSANDS = re.compile(r"\d{1,3}(?: \d{3})+")
+_CALLS = re.compile(
+    r"(?i)\b(?:phone|tel|telephone|mobile|cell|fax|call(?:s|ed|ing)?|dial|text|sms|whatsapp|ring|reach(?:ed|able)?|contact|telefon|handy|m[oó]vil|tel[eé]fono|portable|hotline"
+    r"|extension|landline|pager|answer(?:s|ing)? (?:at|on)|number(?:'s| is)?)\b[^\n\d]{0,40}$|(?:☎|📞|📱)\s{0,2}$"
+)
+_TRAILING = re.compile(r"(?i)^[ -]{0,3}\(?(?:office|fax|mobile|cell|home|work|direct|tel|phone)\b")
+_NANP = re.compile(r"(?:\+?1[ .-]?|001[ .-])?(?:\(\d{3}\) ?|\d{3}[ .-])\d{3}[ .-]\d{4}")
+_AREA = re.compile(r"\+?\d{0,3} ?\(0?\d{1,5}\)[ .-]?\d{2,5}(?:[ .-]?\d{2,5}){0,3}")
+_INTERNATIONAL = re.compile(r"\(?(?:\+|00[1-9])[\d() ./-]{7,}")
+_NATIONAL = re.compile(r"\(?0[1-9][\d ()./-]{6,}|0[1-9]\d{7,10}|[6-9]\d{9}|[2-9]\d{2}[2-9]\d{6}")
+_MIN_DIGITS, _MAX_DIGITS = 6, 15
+
+
+class TelephoneRecognizer(GatedRecognizer):
+    """PHONE_NUMBER with or without country code, spaces, brackets and extension."""
+
+    ENTITIES: ClassVar = ("PHONE_NUMBER",)
+    GATES: ClassVar = (r"\d(?:[\d() ./-]|.{2,3}){3,8}\d",)
+
+    def find(self, text: str) -> Iterable[Hit]:
+        """Return the telephone numbers in the text."""
+        for match in _CANDIDATE.finditer(text):
+            for start, end in _split(text, match.start(), match.end()):
+                verdict = _judge(text, start, end)
+                if verdict:
+                    yield Hit(start, end, "PHONE_NUMBER", *verdict)
+
+
+def _split(text: str, start: int, end: int) -> Iterable[tuple[int, int]]:
+    """Yield the parts of a candidate: `555-1234 / 555-9876` and double spaces separate two numbers."""
+    position = start
+    for part in re.split(r"( / | {2,}|/(?=[+(]))", text[start:end]):
+        inner = part.strip(" ./-")
+        if inner and (inner[0].isdigit() or inner[0] in "+("):
+            begin = position + part.find(inner)
+            yield begin, begin + len(inner)
+        position += len(part)
+
+
+def _judge(text: str, start: int, end: int) -> tuple[float, str] | None:
+    """Return score and rule for a candidate, or None when it is something else."""
+    value = text[start:end]
+    number = _EXTENSION.sub("", value)
+    digits = sum(c.isdigit() for c in number)
+    if not _MIN_DIGITS <= digits <= _MAX_DIGITS or value.count("(") != value.count(")") or _DATE_OR_OTHER.fullmatch(number):
+        return None
+    if re.search(r"(?<!\d)\d[ .-]\d(?!\d)", number) and not number.startswith("+"):
+        return None  # `0 0 24 24`
+    if _INTERNATIONAL.fullmatch(number) and _is_possible(number):
+        return 0.9, "international number"
+    if _CALLS.search(text, max(0, start - 64), start) or _TRAILING.match(text[end : end + 12]):
+        return 0.85, "number beside a word such as call"
+    if _NANP.fullmatch(number):
+        return 0.75, "North American number"
+    if "(" in number and _AREA.fullmatch(number) and digits >= 8:  # noqa: PLR2004  # `(12) 345` is a reference
+        return 0.6, "number with its area in brackets"
+    if _THOUSANDS.fullmatch(number):
+        return None
+    is_grouped = any(not c.isdigit() for c in number)
+    if is_grouped and _NATIONAL.fullmatch(number) and _is_valid_somewhere(number):
+        return 0.6, "national number"
+    return None
+
+
+def _is_possible(number: str) -> bool:
+    try:
+        parsed = phonenumbers.parse(re.sub(r"^\(?00", "+", number).replace("(0)", ""), None)
+    except phonenumbers.NumberParseException:
+        return False
+    return phonenumbers.is_possible_number(parsed)
+
+
+def _is_valid_somewhere(number: str) -> bool:
+    for region in REGIONS:
+        try:
+            if phonenumbers.is_valid_number(phonenumbers.parse(number, region)):
+                return True
+        except phonenumbers.NumberParseException:
+            continue
+    return False

@@ -1,0 +1,88 @@
+"""The last test of what the NER model proposes: a small model sees people in code, headings and product names."""
+
+import re
+
+from llmguard.redaction.recognizers.gazetteers import is_given_name
+from llmguard.redaction.recognizers.names import UPPER, is_name
+from llmguard.redaction.recognizers.vocabulary import NOT_NAMES, PARTICLES
+
+_PLACE = re.compile(rf"[{UPPER}][^\W\d_]*[.'’]?(?:[ \-'’./]{{1,2}}(?:[^\W\d_]+[.'’]?|\d{{1,2}}(?![\w])))*")
+_TAIL = re.compile(r"['’]s$|[\s\"'’.,;:!?)\]>*_-]+$")
+_HEAD = re.compile(r"^[\s\"'‘(\[<>*_#-]+")
+_CODE_BEFORE = frozenset("_/\\@#$%=+`{<~.")
+_CODE_AFTER = frozenset("_/\\@#$%=+`(}>[~")
+_LEFT_KEY = re.compile(r"[\"'] ?:")
+_LONGEST_CODE_LINE = 240
+_CODE_LINE = re.compile(
+    r"^\s*(?:(?:async )?def |class |import |from [\w.]+ import|return\b|raise |if .*:$|elif |for .* in |while |with |assert |@\w|#include"
+    r"|(?:public|private|protected|static|const|let|var|function|final)\b|SELECT\b|INSERT\b|UPDATE\b|DELETE\b|CREATE\b|ALTER\b"
+    r"|[\w.\[\]\"']+ ?(?:[+\-*/|]?=|:=) ?\S|[\w.]+\(.*[):,]\s*$|>>>|\.\. |:\w+:|[{}\])(]+[;,]?$)|;\s*$|\{\s*$|=>|->|::|&&|\|\|"
+)
+
+
+def plausible(entity_type: str, text: str, start: int, end: int) -> bool:
+    """Say whether an NER finding may stand as this entity in its surroundings.
+
+    Args:
+        entity_type: PERSON and LOCATION are judged; every other entity passes.
+        text: the whole text.
+        start: first character of the finding.
+        end: one past its last character.
+    """
+    if entity_type not in {"PERSON", "LOCATION", "NRP"}:
+        return True
+    value = _TAIL.sub("", _HEAD.sub("", text[start:end]))
+    if len(value) < 2 or "\n" in value or _touches_code(text, start, end):  # noqa: PLR2004  # initials name nobody
+        return False
+    if entity_type == "PERSON":
+        is_known = any(is_given_name(part) for part in value.split())
+        return _is_person(value) and (is_known or not _is_in_heading(text, start)) and not _is_in_code(text, start, end)
+    if is_given_name(value):
+        return False  # `Brandon` in a list of people
+    return _is_place(value) and not _is_in_code(text, start, end)
+
+
+def _is_person(value: str) -> bool:
+    parts = value.split()
+    if value.islower():  # chat in small letters: a name of two words may stand, one word may be anything
+        return 2 <= len(parts) <= 3 and all(p.isalpha() and p not in NOT_NAMES for p in parts)  # noqa: PLR2004
+    if value.isupper() and len(parts) == 1:
+        return False
+    if not is_name(value):
+        return False
+    return not any(p.islower() and p not in PARTICLES for p in parts)
+
+
+def _is_place(value: str) -> bool:
+    if _PLACE.fullmatch(value) is None or value.lower() in NOT_NAMES:
+        return False
+    words = [word.strip(".'’").lower() for word in value.split()]
+    return not all(word in NOT_NAMES for word in words) and not (value.isupper() and "_" in value)
+
+
+def _touches_code(text: str, start: int, end: int) -> bool:
+    """Say whether the span is glued to a sign of code, or is the key of `"key": value`."""
+    before = text[start - 1] if start else " "
+    after = text[end] if end < len(text) else " "
+    if before in _CODE_BEFORE and not (before == "." and text[max(0, start - 3) : start - 1].istitle()):
+        return True
+    return after in _CODE_AFTER or before.isalnum() or after.isalnum() or bool(_LEFT_KEY.match(text, end))
+
+
+def _is_in_heading(text: str, start: int) -> bool:
+    """Say whether the line is a heading or bold item of Markdown, where every word has a capital letter."""
+    line = text[text.rfind("\n", 0, start) + 1 : start].lstrip()
+    return line.startswith(("#", "**", "- **", "* **", "==", "|"))
+
+
+def _is_in_code(text: str, start: int, end: int) -> bool:
+    """Say whether the line reads as code, outside of a quoted string or comment."""
+    left = text.rfind("\n", 0, start) + 1
+    right = text.find("\n", end)
+    line = text[left : right if right != -1 else len(text)]
+    if len(line) > _LONGEST_CODE_LINE or _CODE_LINE.search(line) is None:
+        return False
+    before = text[left:start]
+    is_comment = "#" in before or "//" in before or "--" in before or before.lstrip().startswith("*")
+    is_quoted = before.count('"') % 2 == 1 or before.count("'") % 2 == 1
+    return not (is_comment or is_quoted)

@@ -1,0 +1,184 @@
+"""The values behind the placeholders of one request: given out while it is redacted, put back into its answer.
+
+Lives in memory for one request and is never written anywhere; its repr tells no value. Which spelling has which
+placeholder is decided here (see `placeholders` for why); how a placeholder is recognised in an answer, in `bent`.
+"""
+
+import string
+from collections.abc import Iterable
+
+from llmguard.domain.chat import JsonObject
+from llmguard.redaction.bent import BentPlaceholders, bracketed_types
+from llmguard.redaction.entries import Entry
+from llmguard.redaction.normalise import PERSON, name_parts, normalise
+from llmguard.redaction.placeholders import PlaceholderCodes, spell_placeholder
+from llmguard.redaction.restore import restore_body
+from llmguard.redaction.stream import StreamRestorer
+
+_LOWER_CASE = bytes(range(256)).lower()
+_NO_LETTERS = bytes(sorted(set(range(256)) - set(string.ascii_letters.encode())))
+
+
+class Vault:
+    """The hidden values of one request of one app.
+
+    Attributes:
+        app: whose request it is.
+        profile: the name of the redaction profile that hid them.
+    """
+
+    __slots__ = (
+        "_aliases",
+        "_by_code",
+        "_by_spelling",
+        "_codes",
+        "_matcher",
+        "_stems",
+        "_taken",
+        "_typed",
+        "app",
+        "json_mode",
+        "profile",
+    )
+
+    def __init__(self, app: str, profile: str, codes: PlaceholderCodes, *, json_mode: bool = False) -> None:
+        """Start empty.
+
+        Args:
+            app: whose request it is.
+            profile: name of the redaction profile.
+            codes: the keyed function of that app.
+            json_mode: whether the request asked for an answer in JSON.
+        """
+        self.app = app
+        self.profile = profile
+        self.json_mode = json_mode
+        self._codes = codes
+        self._by_code: dict[str, Entry] = {}
+        self._by_spelling: dict[tuple[str, str, bool], list[Entry]] = {}
+        self._stems: dict[tuple[str, str], str] = {}
+        self._taken: set[str] = set()
+        self._aliases: dict[str, str | None] = {}
+        self._typed = _Typed()
+        self._matcher: BentPlaceholders | None = None
+
+    def __repr__(self) -> str:
+        """Tell how much it holds, and nothing of it."""
+        return f"Vault(app={self.app!r}, profile={self.profile!r}, values={len(self._by_code)})"
+
+    def __len__(self) -> int:
+        """Count the placeholders given out."""
+        return len(self._by_code)
+
+    def restore(self, body: JsonObject) -> JsonObject:
+        """Return a chat.completion body with the values put back; the same object when nothing was hidden."""
+        return restore_body(body, self.matcher, json_mode=self.json_mode) if self._by_code else body
+
+    def restore_text(self, text: str) -> str:
+        """Return a text, not JSON, with the values put back."""
+        return self.matcher.replace(text) if self._by_code else text
+
+    def stream(self) -> StreamRestorer:
+        """Return what restores one stream of chat.completion.chunk bodies."""
+        return StreamRestorer(self.matcher if self._by_code else None, json_mode=self.json_mode)
+
+    @property
+    def matcher(self) -> BentPlaceholders:
+        """What finds the placeholders of this vault in an answer, however the model bent them."""
+        if self._matcher is None:
+            self._matcher = BentPlaceholders(self._by_code.values(), typed_types=self._typed.types)
+        return self._matcher
+
+    def expect(self, texts: Iterable[str], names: Iterable[str]) -> None:
+        """Take note of the request before anything is hidden in it.
+
+        Args:
+            texts: every text of it; what looks like a placeholder there is never given to a value.
+            names: the person names found in it; a part of a full name that stands alone is taken for the same person
+                unless two people share it.
+        """
+        self._typed.read("\0".join(texts))
+        for name in names:
+            full = normalise(PERSON, name)
+            for part in map(str.casefold, name_parts(name)):
+                self._aliases[part] = full if self._aliases.get(part, full) == full else None
+
+    def hide(self, entity_type: str, text: str, *, raw: str | None = None, number: bool = False) -> str:
+        """Return the placeholder of one spelling of a value, and remember the value.
+
+        Args:
+            entity_type: Presidio's name.
+            text: the value exactly as it stands in the text.
+            raw: where the text stands in a JSON string, how it is written there (with its escapes).
+            number: it stands in JSON as a number, and comes back as one.
+        """
+        same = self._by_spelling.setdefault((entity_type, text, number), [])
+        for entry in same:
+            if raw is None or entry.raw is None or entry.raw == raw:
+                entry.raw = entry.raw if raw is None else raw
+                return entry.placeholder
+        code = self._new_code(entity_type, text, raw if same else None, number=number)
+        entry = Entry(spell_placeholder(entity_type, code), code, entity_type, text, raw, number)
+        same.append(entry)
+        self._by_code[code] = entry
+        self._matcher = None
+        return entry.placeholder
+
+    def entries(self) -> tuple[Entry, ...]:
+        """Return what it holds, in the order in which it was hidden."""
+        return tuple(self._by_code.values())
+
+    def fork(self) -> "Vault":
+        """Return a copy that can take more values without changing this one."""
+        copy = Vault(self.app, self.profile, self._codes, json_mode=self.json_mode)
+        copy._by_code = dict(self._by_code)
+        copy._by_spelling = {key: list(entries) for key, entries in self._by_spelling.items()}
+        copy._stems = dict(self._stems)
+        copy._taken = set(self._taken)
+        copy._aliases = dict(self._aliases)
+        copy._typed = _Typed(self._typed.letters, self._typed.types)
+        return copy
+
+    def _new_code(self, entity_type: str, text: str, raw: str | None, *, number: bool) -> str:
+        value = normalise(entity_type, text)
+        alias = self._aliases.get(value) if entity_type == PERSON else None
+        stem = self._stem(entity_type, alias or value)
+        if alias is None and stem not in self._by_code:
+            return stem
+        spelling = "\0".join((text, raw or "", "number" if number else ""))
+        attempt = 0
+        while (code := stem + self._codes.tail(entity_type, spelling, attempt)) in self._by_code:
+            attempt += 1
+        return code
+
+    def _stem(self, entity_type: str, value: str) -> str:
+        known = self._stems.get((entity_type, value))
+        if known is not None:
+            return known
+        attempt = 0
+        stem = self._codes.stem(entity_type, value)
+        while stem in self._taken or self._typed.holds(stem):
+            attempt += 1
+            stem = self._codes.stem(entity_type, value, attempt)
+        self._stems[entity_type, value] = stem
+        self._taken.add(stem)
+        return stem
+
+
+class _Typed:
+    """What the caller wrote that looks like a placeholder, in any spelling."""
+
+    __slots__ = ("letters", "types")
+
+    def __init__(self, letters: bytes = b"", types: frozenset[str] = frozenset()) -> None:
+        self.letters = letters
+        self.types = types
+
+    def read(self, text: str) -> None:
+        """Keep the letters of a text: a code that is not among them is in none of its tolerated spellings."""
+        self.letters += text.encode("utf-8", "replace").translate(_LOWER_CASE, _NO_LETTERS) + b"\0"
+        if "<" in text or "&lt" in text or "%3" in text or "\uff1c" in text:
+            self.types |= bracketed_types(text)
+
+    def holds(self, stem: str) -> bool:
+        return stem.lower().encode() in self.letters

@@ -1,0 +1,146 @@
+"""From a checked file to the frozen registry that requests are served by."""
+
+from itertools import groupby
+
+from llmguard.domain.catalog import App, Model, ParameterRule, Preset, Price, Provider, Quota, Registry, Sensitivity
+from llmguard.domain.money import to_nano_usd
+from llmguard.registry.digest import content_digest
+from llmguard.registry.document import Document
+from llmguard.registry.entries import (
+    AppEntry,
+    ModelEntry,
+    PresetEntry,
+    PriceEntry,
+    ProviderEntry,
+    QuotaEntry,
+    RegistryFile,
+    RuleEntry,
+)
+from llmguard.registry.parameters import MAX_COMPLETION_TOKENS, MAX_TOKENS
+from llmguard.registry.prices import PriceMap
+
+_PRICE_DIGEST_CHARACTERS = 12
+
+
+def build_registry(file: RegistryFile, document: Document, digest: str, prices: PriceMap) -> Registry:
+    """Return the registry of a file without problems; `digest` is that of its content."""
+    providers = {name: _provider(name, entry) for name, entry in file.providers.items()}
+    models = {name: _model(name, entry, providers[entry.provider], prices) for name, entry in file.models.items()}
+    presets = sorted(
+        (_preset(entry, models, document.preset_digests[index]) for index, entry in enumerate(file.presets)),
+        key=lambda preset: (preset.name, preset.version),
+    )
+    return Registry(
+        digest=digest,
+        providers=providers,
+        models=models,
+        presets={name: tuple(versions) for name, versions in groupby(presets, key=lambda preset: preset.name)},
+        apps={name: _app(name, entry) for name, entry in file.apps.items()},
+    )
+
+
+def _provider(name: str, entry: ProviderEntry) -> Provider:
+    return Provider(
+        name=name,
+        kind=entry.kind,
+        base_url=entry.base_url,
+        api_key_env=entry.api_key_env,
+        connect_timeout_seconds=entry.connect_timeout_seconds,
+        first_byte_timeout_seconds=entry.first_byte_timeout_seconds,
+        total_timeout_seconds=entry.total_timeout_seconds,
+        max_retries=entry.max_retries,
+    )
+
+
+def _model(name: str, entry: ModelEntry, provider: Provider, prices: PriceMap) -> Model:
+    facts = prices.find(entry.target, provider.name) if entry.price is None else None
+    if entry.price is not None:
+        price = _price(entry.price)
+    elif facts is not None:
+        price = facts.price
+    else:
+        raise AssertionError(f"{name} has no price")  # a problem, so a file that is built has none
+    is_openai_reasoning = provider.kind == "openai" and facts is not None and facts.wants_completion_tokens
+    return Model(
+        name=name,
+        provider=provider,
+        target=entry.target,
+        max_sensitivity=Sensitivity[entry.max_sensitivity.upper()],
+        price=price,
+        context_tokens=entry.context_tokens or (facts.context_tokens if facts else None),
+        max_output_tokens=entry.max_output_tokens or (facts.max_output_tokens if facts else None),
+        max_tokens_field=entry.max_tokens_field or ("max_completion_tokens" if is_openai_reasoning else "max_tokens"),
+    )
+
+
+def _price(entry: PriceEntry) -> Price:
+    figures = {"input": entry.input, "output": entry.output}
+    if entry.cached_input is not None:
+        figures["cached_input"] = entry.cached_input
+    version = f"registry:{content_digest(figures)[:_PRICE_DIGEST_CHARACTERS]}"
+    return Price(entry.input, entry.output, version, entry.cached_input)
+
+
+def _preset(entry: PresetEntry, models: dict[str, Model], digest: str) -> Preset:
+    return Preset(
+        name=entry.name,
+        version=entry.version,
+        status=entry.status,
+        owner=entry.owner,
+        why=entry.why,
+        model=models[entry.model],
+        digest=digest,
+        fallbacks=tuple(models[name] for name in entry.fallbacks),
+        system=entry.system,
+        parameters={
+            MAX_TOKENS if name == MAX_COMPLETION_TOKENS else name: _rule(rule)
+            for name, rule in entry.parameters.items()
+        },
+        tools=entry.tools,
+        images=entry.images,
+        redaction=entry.redaction,
+        response_filters=tuple(entry.response.filters),
+        on_violation=entry.on_violation,
+        sunset=entry.sunset,
+        successor=entry.successor,
+    )
+
+
+def _rule(entry: RuleEntry) -> ParameterRule:
+    return ParameterRule(
+        minimum=entry.min,
+        maximum=entry.max,
+        default=entry.default,
+        fixed=entry.fixed,
+        allowed=None if entry.allowed is None else tuple(entry.allowed),
+    )
+
+
+def _app(name: str, entry: AppEntry) -> App:
+    return App(
+        name=name,
+        owner=entry.owner,
+        status=entry.status,
+        sensitivity=Sensitivity[entry.sensitivity.upper()],
+        presets=tuple(entry.presets),
+        quota=_quota(entry.quota),
+        cost_center=entry.cost_center,
+        team=entry.team,
+        backup_owner=entry.backup_owner,
+        ticket=entry.ticket,
+        connectors=tuple(entry.connectors),
+        origins=tuple(entry.origins),
+        expires=entry.expires,
+        support=entry.support,
+        runbook=entry.runbook,
+    )
+
+
+def _quota(entry: QuotaEntry) -> Quota:
+    return Quota(
+        requests_per_minute=entry.requests_per_minute,
+        tokens_per_minute=entry.tokens_per_minute,
+        tokens_per_day=entry.tokens_per_day,
+        tokens_per_month=entry.tokens_per_month,
+        nano_usd_per_month=None if entry.usd_per_month is None else to_nano_usd(entry.usd_per_month),
+    )

@@ -1,0 +1,81 @@
+"""Digests that depend on what is said and not on how it is written."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from llmguard.registry.entries import PresetEntry
+from llmguard.registry.parameters import MAX_COMPLETION_TOKENS, MAX_TOKENS
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a model of the registry stands for, as far as the behaviour of a preset depends on it."""
+
+    provider: str
+    kind: str
+    target: str
+
+
+def content_digest(content: dict[str, Any]) -> str:
+    """Return the SHA-256, in hex, of plain content in canonical form: no order of keys, no comments, 1.0 is 1."""
+    text = json.dumps(_canonical(content), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def preset_digest(preset: PresetEntry, target_of: Callable[[str], Target]) -> str:
+    """Return the digest of what decides how a preset version behaves; two versions that behave alike share it.
+
+    In: the targets that its model and fallbacks stand for, parameters, system prompt, tools, images, redaction profile,
+    response filters, on_violation. Out: status, sunset, successor, owner and why, which may change; the provider's
+    base URL, key, time-outs and prices, which are operations (the digest of the registry has them); the names of
+    models. Settings that have their default are left out, so that a setting that llmguard learns later changes no
+    digest of today, and no default may ever change.
+    """
+    content: dict[str, Any] = {  # plain values, as JSON has them
+        "target": _target(target_of(preset.model)),
+        "fallbacks": [_target(target_of(name)) for name in preset.fallbacks],
+        "system": preset.system,
+        "parameters": {
+            MAX_TOKENS if name == MAX_COMPLETION_TOKENS else name: rule.model_dump(exclude_unset=True)
+            for name, rule in preset.parameters.items()
+        },
+        "tools": sorted(preset.tools) if isinstance(preset.tools, tuple) else preset.tools,
+        "images": preset.images,
+        "redaction": preset.redaction,
+        "response_filters": sorted(preset.response.filters),
+        "on_violation": preset.on_violation,
+    }
+    defaults: dict[str, Any] = {
+        "fallbacks": [],
+        "system": None,
+        "parameters": {},
+        "tools": "forbidden",
+        "images": "forbidden",
+        "redaction": "standard",
+        "response_filters": [],
+        "on_violation": "refuse",
+    }
+    return content_digest(
+        {key: value for key, value in content.items() if key not in defaults or value != defaults[key]}
+    )
+
+
+def _target(target: Target) -> list[str]:
+    return [target.provider, target.kind, target.target]
+
+
+def _canonical(value: Any) -> Any:  # plain values, as JSON has them
+    kind = type(value)  # cheaper than isinstance, and the values are of exactly these types
+    if kind is str or kind is int or kind is bool:
+        return value
+    if kind is dict:
+        return {key: _canonical(item) for key, item in value.items()}
+    if kind is list or kind is tuple:
+        return [_canonical(item) for item in value]
+    if kind is float:
+        return int(value) if value.is_integer() else value
+    return format(value.normalize(), "f") if kind is Decimal else value

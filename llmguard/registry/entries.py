@@ -1,0 +1,185 @@
+"""What registry.yaml looks like, as pydantic models; the descriptions are what editors show."""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from llmguard.domain.catalog import AppStatus, OnViolation, PresetStatus, ProviderKind
+from llmguard.registry.fields import (
+    BaseUrl,
+    EnvironmentName,
+    IsoDate,
+    ModelName,
+    Name,
+    Origin,
+    PresetId,
+    PresetReference,
+    Scalar,
+    Text,
+    ToolsField,
+    Usd,
+    UsdAboveZero,
+    WebAddress,
+    refuse,
+)
+from llmguard.registry.parameters import PARAMETERS
+
+SensitivityWord = Literal["public", "internal", "confidential", "restricted"]
+
+
+class Entry(BaseModel):
+    """A mapping of registry.yaml: no unknown settings, no conversions, nothing left empty."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _is_given(cls, value: Any) -> Any:  # YAML gives anything
+        # `fixed:` with nothing behind it would else mean "not fixed": what is left empty is never a permission.
+        if value is None:
+            refuse("the setting is empty", "give a value, or remove the line")
+        return value
+
+
+class ProviderEntry(Entry):
+    """Where models are called."""
+
+    kind: ProviderKind = Field(
+        description="echo: embedded and deterministic. openai: any server with OpenAI's API. "
+        "litellm: any provider that LiteLLM translates."
+    )
+    base_url: BaseUrl | None = Field(
+        None, description="Where the API begins, up to /v1. For openai the default is https://api.openai.com/v1."
+    )
+    api_key_env: EnvironmentName | None = Field(
+        None, description="Name of the environment variable that holds the provider's key. Never the key itself."
+    )
+    connect_timeout_seconds: float = Field(5.0, gt=0, le=600, description="Patience for a connection.")
+    first_byte_timeout_seconds: float = Field(60.0, gt=0, le=3600, description="Patience for the first byte.")
+    total_timeout_seconds: float = Field(600.0, gt=0, le=86_400, description="Patience for the whole answer.")
+    max_retries: int = Field(2, ge=0, le=10, description="Retries after 429 and 5xx, before the first byte only.")
+
+
+class PriceEntry(Entry):
+    """What a model costs, in USD per 1M tokens."""
+
+    input: Usd = Field(description="USD per 1M input tokens.")
+    output: Usd = Field(description="USD per 1M output tokens.")
+    cached_input: Usd | None = Field(None, description="USD per 1M cached input tokens; default: as `input`.")
+
+
+class ModelEntry(Entry):
+    """An approved model at a provider."""
+
+    provider: Name = Field(description="One of `providers`.")
+    target: Text = Field(description="The model's name at its provider.")
+    max_sensitivity: SensitivityWord = Field(description="The most sensitive data that this model may see.")
+    price: PriceEntry | None = Field(None, description="Default: the price in LiteLLM's map, if the target is in it.")
+    context_tokens: int | None = Field(None, gt=0, description="Most tokens of a request; default: LiteLLM's map.")
+    max_output_tokens: int | None = Field(None, gt=0, description="Most tokens of an answer; default: LiteLLM's map.")
+    max_tokens_field: Literal["max_tokens", "max_completion_tokens"] | None = Field(
+        None, description="How the provider calls the output limit; default: max_tokens, or as OpenAI's model wants it."
+    )
+
+
+class RuleEntry(Entry):
+    """What one request parameter may be; `{}` allows any value."""
+
+    min: float | None = Field(None, description="Least value.")
+    max: float | None = Field(None, description="Greatest value.")
+    default: Scalar | None = Field(None, description="Sent when the app does not name the parameter.")
+    fixed: Scalar | None = Field(None, description="The only value; always sent.")
+    allowed: list[Scalar] | None = Field(None, min_length=1, description="The only values an app may choose from.")
+
+
+class ResponseEntry(Entry):
+    """What is done with answers."""
+
+    filters: list[Literal["no_secrets"]] = Field([], description="Filters on the answer: no_secrets.")
+
+
+class PresetEntry(Entry):
+    """A locked way to call a model. A version that was approved never changes; a change is a new version."""
+
+    name: Name = Field(description="What apps put into `model`.")
+    version: int = Field(ge=1, le=999_999_999, description="1, 2, 3, …")
+    status: PresetStatus = Field(
+        description="draft, approved, deprecated (with `sunset`) or retired (with `successor`)."
+    )
+    owner: Text = Field(description="Who answers questions about this preset: an e-mail address.")
+    why: Text = Field(description="Why it is locked like this; people whose request is refused read it.")
+    model: ModelName = Field(description="One of `models`.")
+    fallbacks: list[ModelName] = Field([], description="Models to try, in order, when the first does not answer.")
+    system: Text | None = Field(None, description="System prompt; goes first, and apps cannot see or remove it.")
+    parameters: dict[str, RuleEntry] = Field(
+        {},
+        description="What apps may set. What is not named here is refused.",
+        json_schema_extra={"propertyNames": {"enum": [*sorted(PARAMETERS)]}},
+    )
+    tools: ToolsField = Field("forbidden", description="forbidden, allowed, or a list of the only tools allowed.")
+    images: Literal["forbidden", "allowed"] = Field("forbidden", description="Whether apps may send images.")
+    redaction: Text = Field("standard", description="A profile of redaction/profiles.yaml.")
+    response: ResponseEntry = Field(ResponseEntry(filters=[]), description="What is done with answers.")
+    on_violation: OnViolation = Field(
+        "refuse", description="refuse: say what is allowed. clamp: use the nearest allowed value, and say so."
+    )
+    sunset: IsoDate | None = Field(None, description="Last day of a deprecated preset.")
+    successor: PresetId | None = Field(None, description="name@version to use instead.")
+
+
+class QuotaEntry(Entry):
+    """Limits of an app; what is left out is not limited."""
+
+    requests_per_minute: int | None = Field(None, gt=0, description="Requests in a minute.")
+    tokens_per_minute: int | None = Field(None, gt=0, description="Tokens, in and out, in a minute.")
+    tokens_per_day: int | None = Field(None, gt=0, description="Tokens, in and out, in a day (UTC).")
+    tokens_per_month: int | None = Field(None, gt=0, description="Tokens, in and out, in a calendar month (UTC).")
+    usd_per_month: UsdAboveZero | None = Field(None, description="US dollars in a calendar month (UTC).")
+
+
+class AppEntry(Entry):
+    """A micro app in the catalog."""
+
+    owner: Text = Field(description="Who answers for the app: an e-mail address.")
+    backup_owner: Text | None = Field(None, description="Who answers when the owner is away.")
+    team: Text | None = Field(None, description="The team it belongs to.")
+    cost_center: Text = Field(description='Who pays; in quotes, as in "4711".')
+    status: AppStatus = Field(description="draft, sandbox (echo only), approved, suspended or retired.")
+    ticket: Text | None = Field(None, description="Where it was approved, as in GOV-118.")
+    sensitivity: SensitivityWord = Field(description="The most sensitive data that the app handles.")
+    connectors: list[Text] = Field([], description="Systems that the app reads or writes.")
+    origins: list[Origin] = Field([], description="Web origins whose pages may call with this app's key.")
+    expires: IsoDate | None = Field(None, description="Last day of the app's approval.")
+    support: Text | None = Field(None, description="When somebody helps, as in business-hours.")
+    runbook: WebAddress | None = Field(None, description="What to do when it does not work.")
+    presets: list[PresetReference] = Field(description="Presets that it may use: name (all versions) or name@version.")
+    quota: QuotaEntry = Field(description="What it may use.")
+
+
+class RegistryFile(Entry):
+    """What the CoE decides: providers, models, presets, apps, quotas."""
+
+    version: Literal[1] = Field(description="Version of this format: 1.")
+    providers: dict[Name, ProviderEntry] = Field(description="Where models are called, by name.")
+    models: dict[ModelName, ModelEntry] = Field(description="Approved models, by name.")
+    presets: list[PresetEntry] = Field(description="Locked, versioned ways to call a model.")
+    apps: dict[Name, AppEntry] = Field(description="The catalog of micro apps, by name.")
+
+
+def entry_at(loc: tuple[str | int, ...]) -> type[Entry] | None:
+    """Return the model of the mapping at this place of the document; None where the document has no fixed mapping."""
+    return _ENTRIES.get(tuple("*" if index in _FREE_PARTS else part for index, part in enumerate(loc)))
+
+
+_FREE_PARTS = (1, 3)  # names and indexes, as in presets, 0, parameters, temperature
+_ENTRIES: dict[tuple[str | int, ...], type[Entry]] = {
+    (): RegistryFile,
+    ("providers", "*"): ProviderEntry,
+    ("models", "*"): ModelEntry,
+    ("models", "*", "price"): PriceEntry,
+    ("presets", "*"): PresetEntry,
+    ("presets", "*", "parameters", "*"): RuleEntry,
+    ("presets", "*", "response"): ResponseEntry,
+    ("apps", "*"): AppEntry,
+    ("apps", "*", "quota"): QuotaEntry,
+}

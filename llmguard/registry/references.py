@@ -1,0 +1,135 @@
+"""What only shows when entries are read together: references, states, duplicates, prices."""
+
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+
+from llmguard.registry.document import Document, as_mapping, as_texts, id_of
+from llmguard.registry.finding import Loc, Problem, suggestion
+from llmguard.registry.prices import PriceMap
+from llmguard.registry.rules import parameter_problems
+
+_ECHO_NEEDS_NOTHING = ("base_url", "api_key_env")
+
+
+def reference_problems(document: Document, profiles: Collection[str], prices: PriceMap) -> Iterator[Problem]:
+    """Yield everything that is wrong between entries.
+
+    Not among it, on purpose: an app that has expired and a preset whose model may not see an app's data are refused
+    when they are used, with words for the caller; a fallback that may not is stepped over for that app.
+
+    Args:
+        document: the file.
+        profiles: names of the redaction profiles.
+        prices: where prices are looked up that the file does not give.
+    """
+    yield from _provider_problems(document)
+    yield from _model_problems(document, prices)
+    for index, preset in enumerate(document.presets):
+        loc: Loc = ("presets", index)
+        yield from _target_problems(document, loc, preset)
+        yield from _state_problems(document, loc, preset)
+        yield from _profile_problems(loc, preset, profiles)
+        yield from parameter_problems((*loc, "parameters"), as_mapping(preset.get("parameters")))
+        yield from _twin_problems(document, index, preset)
+    yield from _app_problems(document)
+
+
+def _provider_problems(document: Document) -> Iterator[Problem]:
+    for name, provider in document.providers.items():
+        if provider.get("kind") != "echo":
+            continue
+        for field in _ECHO_NEEDS_NOTHING:
+            if field in provider:
+                message = f"echo is embedded and has no {field}"
+                fix = "remove it, or write kind: openai or kind: litellm"
+                yield Problem(("providers", name, field), message, fix=fix, on_key=True)
+
+
+def _model_problems(document: Document, prices: PriceMap) -> Iterator[Problem]:
+    for name, model in document.models.items():
+        provider, target = model.get("provider"), model.get("target")
+        if isinstance(provider, str) and provider not in document.providers:
+            yield _unknown(("models", name, "provider"), "provider", provider, document.providers)
+        if "price" in model or not isinstance(target, str) or not isinstance(provider, str):
+            continue
+        if prices.find(target, provider) is None:
+            yield Problem(
+                ("models", name),
+                f"the price of '{name}' is unknown: LiteLLM's map has no '{target}'",
+                value=target,
+                fix="add price: {input: …, output: …} in USD per 1M tokens, or write the target as LiteLLM does",
+                on_key=True,
+            )
+
+
+def _target_problems(document: Document, loc: Loc, preset: Mapping[str, Any]) -> Iterator[Problem]:
+    model = preset.get("model")
+    if isinstance(model, str) and model not in document.models:
+        yield _unknown((*loc, "model"), "model", model, document.models)
+    tried = {model}
+    for index, fallback in as_texts(preset.get("fallbacks")):
+        here = (*loc, "fallbacks", index)
+        if fallback not in document.models:
+            yield _unknown(here, "model", fallback, document.models)
+        elif fallback in tried:
+            message = f"'{fallback}' is tried already when its turn comes"
+            yield Problem(here, message, value=fallback, fix="remove it: retries are `max_retries` of the provider")
+        tried.add(fallback)
+
+
+def _state_problems(document: Document, loc: Loc, preset: Mapping[str, Any]) -> Iterator[Problem]:
+    status, successor = preset.get("status"), preset.get("successor")
+    if status == "deprecated" and "sunset" not in preset:
+        fix = "add sunset: its last day, as in 2027-03-31"
+        yield Problem((*loc, "status"), "a deprecated preset says until when it works", value="deprecated", fix=fix)
+    if status == "retired" and "successor" not in preset:
+        fix = "add successor: name@version of what to use instead"
+        yield Problem((*loc, "status"), "a retired preset names its successor", value="retired", fix=fix)
+    if not isinstance(successor, str) or "@" not in successor:
+        return
+    if successor == id_of(preset):
+        yield Problem((*loc, "successor"), "a preset cannot succeed itself", value=successor, fix="name another one")
+    elif successor not in document.preset_ids:
+        yield _unknown((*loc, "successor"), "preset", successor, document.preset_ids)
+
+
+def _profile_problems(loc: Loc, preset: Mapping[str, Any], profiles: Collection[str]) -> Iterator[Problem]:
+    profile = preset.get("redaction", "standard")
+    if isinstance(profile, str) and profile.strip() and profile not in profiles:
+        yield _unknown((*loc, "redaction"), "redaction profile", profile, profiles)
+
+
+def _twin_problems(document: Document, index: int, preset: Mapping[str, Any]) -> Iterator[Problem]:
+    preset_id = id_of(preset)
+    if preset_id is None or document.preset_ids[preset_id] == index:
+        return
+    yield Problem(
+        ("presets", index, "version"),
+        f"{preset_id} is there already, as presets[{document.preset_ids[preset_id]}]",
+        value=preset_id,
+        fix=f"write version: {newest_version(document, str(preset['name'])) + 1}, or remove one of the two",
+    )
+
+
+def _app_problems(document: Document) -> Iterator[Problem]:
+    known = document.preset_names | document.preset_ids.keys()
+    for name, app in document.section("apps").items():
+        listed: set[str] = set()
+        for index, reference in as_texts(app.get("presets")):
+            here = ("apps", name, "presets", index)
+            if reference not in known:
+                yield _unknown(here, "preset", reference, known)
+            elif reference in listed:
+                yield Problem(here, f"'{reference}' is listed twice", value=reference, fix="remove one of the two")
+            listed.add(reference)
+
+
+def newest_version(document: Document, name: str) -> int:
+    """Return the highest version of a preset in the file."""
+    return max(
+        int(preset_id.rpartition("@")[2]) for preset_id in document.preset_ids if preset_id.startswith(f"{name}@")
+    )
+
+
+def _unknown(loc: Loc, noun: str, word: str, known: Collection[str]) -> Problem:
+    return Problem(loc, f"there is no {noun} '{word[:100]}'", value=word, fix=suggestion(word, known))

@@ -1,0 +1,130 @@
+"""The only reader of `LLMGUARD_*` variables: where things are, never how they are governed."""
+
+import os
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+DEFAULT_HOST = "127.0.0.1"
+DEFAULT_PORT = 8080
+_SECRET_BYTES = 32
+_LEAST_SECRET_CHARACTERS = 16
+
+
+class SettingsInvalidError(Exception):
+    """A setting cannot be used; the message names it and says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Where one gateway finds its files and listens.
+
+    Attributes:
+        registry: the CoE's registry file.
+        redaction: the CoE's folder of redaction rules.
+        data: the folder that holds everything llmguard writes; created with mode 0700.
+        host: address to listen on.
+        port: TCP port; 0 lets the system choose.
+        workers: server processes.
+        secret: keys the placeholders and the key digests; never logged.
+    """
+
+    registry: Path
+    redaction: Path
+    data: Path
+    host: str = DEFAULT_HOST
+    port: int = DEFAULT_PORT
+    workers: int = 1
+    secret: bytes = field(default=b"", repr=False)
+
+
+def load_settings(environ: Mapping[str, str], **given: str | int | None) -> Settings:
+    """Return the settings: what was given on the command line first, then the environment, then defaults.
+
+    Creates the data folder, and in it the secret when `LLMGUARD_SECRET` is absent.
+
+    Args:
+        environ: usually `os.environ`.
+        given: registry, redaction, data, host, port, workers; None counts as not given.
+
+    Raises:
+        SettingsInvalidError: a value cannot be used.
+    """
+    if environ.get("LLMGUARD_STATE_URL"):
+        raise SettingsInvalidError(
+            "LLMGUARD_STATE_URL is set, but this version keeps its state in SQLite in the data folder only. "
+            "Unset it and run one machine, or wait for the Redis and PostgreSQL ledgers."
+        )
+
+    def chosen(name: str, default: str) -> str:
+        value = given.get(name)
+        return str(value) if value is not None else environ.get(f"LLMGUARD_{name.upper()}") or default
+
+    data = Path(chosen("data", "data")).absolute()
+    _make_private_folder(data)
+    return Settings(
+        registry=Path(chosen("registry", "registry.yaml")).absolute(),
+        redaction=Path(chosen("redaction", "redaction")).absolute(),
+        data=data,
+        host=chosen("host", DEFAULT_HOST),
+        port=_whole_number("LLMGUARD_PORT", chosen("port", str(DEFAULT_PORT)), least=0, most=65_535),
+        workers=_whole_number("LLMGUARD_WORKERS", chosen("workers", "1"), least=1, most=256),
+        secret=_secret(environ, data),
+    )
+
+
+def _whole_number(name: str, text: str, *, least: int, most: int) -> int:
+    if not text.isdecimal() or not least <= int(text) <= most:
+        raise SettingsInvalidError(f"{name} is {text!r}; it must be a whole number from {least} to {most}.")
+    return int(text)
+
+
+def _make_private_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise SettingsInvalidError(
+            f"The data folder {folder} cannot be made ({error.strerror}). Name another with --data or LLMGUARD_DATA."
+        ) from None
+
+
+def _secret(environ: Mapping[str, str], data: Path) -> bytes:
+    text = environ.get("LLMGUARD_SECRET")
+    if text is None:
+        return _secret_file(data / "secret")
+    if len(text) < _LEAST_SECRET_CHARACTERS:
+        raise SettingsInvalidError(
+            f"LLMGUARD_SECRET is too short; give at least {_LEAST_SECRET_CHARACTERS} characters, for example from "
+            "`openssl rand -hex 32`, or unset it and llmguard makes one in the data folder."
+        )
+    return text.encode()
+
+
+def _secret_file(path: Path) -> bytes:
+    """Return the secret kept in the data folder; the first process makes it, and a race has one winner."""
+    candidate = path.with_name(f"secret.{os.getpid()}.new")
+    try:
+        if not path.exists():
+            descriptor = os.open(candidate, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(secrets.token_hex(_SECRET_BYTES).encode())
+                file.flush()
+                os.fsync(file.fileno())
+            try:
+                os.link(candidate, path)  # fails when another process was faster: then its secret counts
+            except FileExistsError:
+                pass
+            finally:
+                candidate.unlink()
+        content = path.read_bytes().strip()
+    except OSError as error:
+        raise SettingsInvalidError(
+            f"The secret file {path} cannot be read or made ({error.strerror}). Check the folder's owner and rights."
+        ) from None
+    if len(content) < _LEAST_SECRET_CHARACTERS:
+        raise SettingsInvalidError(
+            f"The secret file {path} is damaged (too short). Restore it from a backup: without it, all keys must be "
+            "issued again and older placeholders cannot be recomputed."
+        )
+    return content

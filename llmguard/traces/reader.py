@@ -1,0 +1,231 @@
+"""What CLI, console and crash recovery read traces with, whether the ingester runs or not.
+
+While it runs it is asked, since DuckDB lets no second process in. While it does not, this process takes its lock for a
+moment, brings what is left in the spool into the store, and reads. A folder that this user may only read is opened
+read-only; what is still in its spool is then not seen.
+"""
+
+import http.client
+import json
+import logging
+import time
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Unpack
+
+import duckdb
+import msgspec
+
+from llmguard.domain.chat import JsonObject
+from llmguard.traces.door import Address
+from llmguard.traces.drain import Drain
+from llmguard.traces.errors import TraceQueryError, TraceStoreError
+from llmguard.traces.line import MAX_LINE_BYTES, BadLineError, Facts, decode_line
+from llmguard.traces.lock import ingester_lock
+from llmguard.traces.places import Places
+from llmguard.traces.queries import Parameters, Rows, TraceFilters, TraceQueries, answer
+from llmguard.traces.schema import open_for_reading, open_in_memory
+from llmguard.traces.segments import open_segment, segment_paths, whole_lines
+from llmguard.traces.store import TraceStore
+
+_POLL_SECONDS = 0.05
+_PATIENCE_SECONDS = 10.0
+_ANSWER_SECONDS = 60.0
+_LOG = logging.getLogger(__name__)
+_FOUND = ("status", "code", "app", "preset", "provider", "model", "input_tokens", "output_tokens", "cached_tokens")
+
+
+class TraceReader:
+    """Traces of one data folder, without holding anything open between calls."""
+
+    def __init__(self, data: Path, *, patience_seconds: float = _PATIENCE_SECONDS) -> None:
+        """Read from a data folder.
+
+        Args:
+            data: the data folder.
+            patience_seconds: how long to wait for an ingester that is just starting or stopping.
+        """
+        self._places = Places(data)
+        self._patience_seconds = patience_seconds
+
+    def list(self, *, limit: int = 50, **filters: Unpack[TraceFilters]) -> Rows:
+        """Return the narrow columns of the newest traces that pass all filters, newest first.
+
+        `started_at` is ISO 8601 text in UTC, `cost_usd` exact text, `entities` counts by type.
+
+        Raises:
+            TraceStoreError: the store cannot be read now.
+            TraceQueryError: a filter is unknown or its value impossible.
+        """
+        result: Rows = self._ask("list", {"limit": limit, "filters": _plain(filters)})
+        return result
+
+    def count(self, **filters: Unpack[TraceFilters]) -> int:
+        """Return how many traces pass all filters. Raises as `list` does."""
+        return int(self._ask("count", {"filters": _plain(filters)}))
+
+    def show(self, trace_id: str) -> JsonObject | None:
+        """Return all columns of a trace with their JSON decoded, or None. Raises as `list` does."""
+        result: JsonObject | None = self._ask("show", {"trace_id": trace_id})
+        return result
+
+    def query(self, sql: str, parameters: Parameters | None = None, *, limit: int = 10_000) -> Rows:
+        """Return the rows of one SELECT over the table `traces`. Raises as `list` does."""
+        result: Rows = self._ask("query", {"sql": sql, "parameters": parameters or [], "limit": limit})
+        return result
+
+    def find_many(self, ids: Collection[str]) -> dict[str, JsonObject]:
+        """Return how requests ended, by trace id: status, code, models, tokens and `cost_nano_usd`.
+
+        For crash recovery: it sees traces that are still in the spool even when the store takes nothing, and an id
+        that is absent from the answer has no trace for certain.
+
+        Raises:
+            TraceStoreError: some ids are not in the spool, and whether they are in the store cannot be seen now.
+        """
+        arguments = {"ids": sorted(ids)}
+        spooled: dict[str, JsonObject] = {}
+        try:
+            found: dict[str, JsonObject]
+            found, is_fresh = self._ask_freshly("find_many", arguments)
+        except TraceStoreError:
+            spooled = self._find_in_spool(ids)
+            if set(ids) - set(spooled):
+                raise
+            return spooled
+        if not is_fresh:  # the spool first: what leaves it meanwhile is in the store when that is asked again
+            spooled = self._find_in_spool(ids)
+            found, _ = self._ask_freshly("find_many", arguments)
+        return spooled | found
+
+    def _ask(self, operation: str, arguments: JsonObject) -> Any:  # Any: JSON of that operation
+        result, is_fresh = self._ask_freshly(operation, arguments)
+        if not is_fresh:
+            _LOG.warning("the newest traces are still in the spool and not shown")
+        return result
+
+    def _ask_freshly(self, operation: str, arguments: JsonObject) -> tuple[Any, bool]:  # Any: see above
+        if not self._places.data.is_dir():
+            raise TraceStoreError(f"there is no data folder {self._places.data}")
+        give_up = time.monotonic() + self._patience_seconds
+        while True:
+            reply = self._ask_here(operation, arguments) or self._ask_ingester(operation, arguments)
+            if reply is not None:
+                return reply
+            if time.monotonic() > give_up:
+                raise TraceStoreError("the ingester holds the trace store and does not answer; its log says more")
+            time.sleep(_POLL_SECONDS)
+
+    def _ask_here(self, operation: str, arguments: JsonObject) -> tuple[Any, bool] | None:  # Any: see above
+        """Answer in this process; None while another one has the lock."""
+        try:
+            lock = ingester_lock(self._places)
+            with lock as is_ours:
+                if not is_ours:
+                    return None
+                self._places.address.unlink(missing_ok=True)
+                with self._drained_store() as (connection, is_fresh):
+                    return _answer_once(connection, operation, arguments), is_fresh
+        except PermissionError:
+            return self._ask_read_only(operation, arguments)
+
+    def _ask_read_only(self, operation: str, arguments: JsonObject) -> tuple[Any, bool]:  # Any: see above
+        connection = open_for_reading(self._places) if self._places.store.exists() else open_in_memory()
+        try:
+            return _answer_once(connection, operation, arguments), not segment_paths(self._places.spool)
+        finally:
+            connection.close()
+
+    @contextmanager
+    def _drained_store(self) -> Iterator[tuple[duckdb.DuckDBPyConnection, bool]]:
+        if not self._places.store.exists() and not segment_paths(self._places.spool):
+            yield open_in_memory(), True  # a reader leaves no empty store behind
+            return
+        store = TraceStore(self._places)
+        try:
+            yield store.connection, _drain(self._places, store)
+        finally:
+            store.close(checkpoint=False)
+
+    def _ask_ingester(self, operation: str, arguments: JsonObject) -> tuple[Any, bool] | None:  # Any: see above
+        """Ask the process that has the lock; None if it does not answer (yet)."""
+        try:
+            address = msgspec.json.decode(self._places.address.read_bytes(), type=Address)
+        except (OSError, msgspec.DecodeError):
+            return None
+        connection = http.client.HTTPConnection("127.0.0.1", address.port, timeout=_ANSWER_SECONDS)
+        body = json.dumps({"operation": operation, "arguments": arguments})
+        try:
+            connection.request("POST", "/read", body, {"authorization": f"Bearer {address.key}"})
+            response = connection.getresponse()
+            content = json.loads(response.read())
+        except (OSError, http.client.HTTPException, ValueError):
+            return None
+        finally:
+            connection.close()
+        if response.status == http.HTTPStatus.BAD_REQUEST:
+            raise TraceQueryError(content["error"])
+        if response.status != http.HTTPStatus.OK:
+            return None
+        return content["result"], content["fresh"]
+
+    def _find_in_spool(self, ids: Collection[str]) -> dict[str, JsonObject]:
+        found = {}
+        for path in segment_paths(self._places.spool):
+            for facts in _facts_of(path):
+                trace_id = str(facts.trace_id)
+                if trace_id in ids:
+                    found[trace_id] = {"trace_id": trace_id} | {
+                        name: getattr(facts, name) for name in (*_FOUND, "reasoning_tokens", "cost_nano_usd")
+                    }
+        return found
+
+
+def _facts_of(path: Path) -> Iterator[Facts]:
+    try:
+        with open_segment(path) as file:
+            for line, _ in whole_lines(file, 0, limit_bytes=2 * MAX_LINE_BYTES):
+                try:
+                    yield decode_line(line or b"").facts
+                except BadLineError:
+                    continue
+    except FileNotFoundError:
+        return  # the ingester has finished it: its traces are in the store
+
+
+def _answer_once(connection: duckdb.DuckDBPyConnection, operation: str, arguments: JsonObject) -> Any:  # Any: JSON
+    queries = TraceQueries(connection)
+    try:
+        return answer(queries, operation, arguments)
+    finally:
+        queries.close()
+
+
+def _drain(places: Places, store: TraceStore) -> bool:
+    """Bring the spool into the store; False, with a word in the log, when it takes nothing."""
+    try:
+        Drain(places.spool, store).run()
+    except (OSError, duckdb.Error) as error:
+        _LOG.warning("the spool cannot be moved into the trace store: %s", type(error).__name__)
+        return False
+    return True
+
+
+def _plain(filters: TraceFilters) -> JsonObject:
+    """Return filters as JSON has them; None and absent are the same."""
+    return {
+        name: _moment(value) if name in ("since", "until") else value
+        for name, value in filters.items()
+        if value is not None
+    }
+
+
+def _moment(value: object) -> str:
+    """Return a time as ISO 8601 text with its offset; without one it is taken as UTC."""
+    try:
+        moment = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
+    except ValueError:
+        raise TraceQueryError(f"{value!r} is no time such as 2026-11-23T12:00:00Z") from None
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).isoformat()

@@ -1,0 +1,68 @@
+"""The ASGI application: data plane, probes and explanations, on one FastAPI app."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from fastapi import FastAPI
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+from llmguard.gateway.services import Services
+from llmguard.web.cors import Preflight
+from llmguard.web.data_plane import ChatCompletions, Listing, NotFound, no_such_method, no_such_path
+from llmguard.web.listings import ShowModel, list_models, show_standing
+from llmguard.web.methods import ByMethod
+from llmguard.web.probes import Probes
+from llmguard.web.welcome import welcome
+from llmguard.web.why import Why
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """What the web layer is made of; `wiring.py` fills it.
+
+    Attributes:
+        services: what the pipeline works with.
+        probes: health, readiness and metrics.
+        show_trace: returns a trace by id; may block.
+        running: starts the services when entered and stops them when left.
+    """
+
+    services: Services
+    probes: Probes
+    show_trace: Callable[[str], dict[str, Any] | None]
+    running: Callable[[], AbstractAsyncContextManager[None]]
+
+
+def build_app(site: Site) -> FastAPI:
+    """Return the application. `/v1` is plain ASGI endpoints: FastAPI's body models cost more than a step."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        del app
+        async with site.running():
+            yield
+
+    app = FastAPI(title="llmguard", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
+    services, probes = site.services, site.probes
+    app.router.routes += [
+        _data_plane(services, "/v1/chat/completions", "POST", ChatCompletions(services)),
+        _data_plane(services, "/v1/models", "GET", Listing(services, list_models)),
+        _data_plane(services, "/v1/models/{model:path}", "GET", ShowModel(services)),
+        _data_plane(services, "/v1/me", "GET", Listing(services, show_standing)),
+        Route("/healthz", probes.alive, methods=["GET"]),
+        Route("/readyz", probes.ready, methods=["GET"]),
+        Route("/metrics", probes.scrape, methods=["GET"]),
+        Route("/why/{trace_id}", Why(site.show_trace).__call__, methods=["GET"]),
+        Route("/console/", welcome, methods=["GET"]),
+        Route("/{path:path}", NotFound(services, no_such_path)),
+    ]
+    return app
+
+
+def _data_plane(services: Services, path: str, method: str, endpoint: ASGIApp) -> Route:
+    """Return a route for one method, CORS preflight included; any other method is refused in OpenAI's shape."""
+    by_method: dict[str, ASGIApp] = {method: endpoint, "OPTIONS": Preflight(services)}
+    return Route(path, ByMethod(by_method, otherwise=NotFound(services, no_such_method)))

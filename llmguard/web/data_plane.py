@@ -1,0 +1,197 @@
+"""The `/v1` routes: OpenAI's paths as plain ASGI endpoints, parsed and answered as bytes.
+
+A handler parses, calls one function, and presents. Nothing here decides.
+"""
+
+import logging
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
+
+from starlette.types import Receive, Scope, Send
+
+from llmguard.domain.catalog import Caller
+from llmguard.domain.chat import ChatRequest, JsonObject
+from llmguard.domain.errors import Fault, GuardError, Refusal
+from llmguard.gateway.pipeline import Incoming, authenticate, govern
+from llmguard.gateway.recorder import Record
+from llmguard.gateway.services import Services
+from llmguard.web.body import HungUpError, read_body
+from llmguard.web.cors import cors_headers
+from llmguard.web.hang_up import until_hung_up
+from llmguard.web.headers import Headers, answer_headers, retry_headers
+from llmguard.web.wire import DONE, encode_json, error_body, parse_chat, sse
+
+_log = logging.getLogger(__name__)
+_JSON = [(b"content-type", b"application/json")]
+_EVENT_STREAM = [
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-cache"),
+    (b"x-accel-buffering", b"no"),  # nginx in front would hold the stream back
+]
+Present = Callable[[Services, Record, Caller], Awaitable[JsonObject]]
+
+
+class ChatCompletions:
+    """`POST /v1/chat/completions`."""
+
+    def __init__(self, services: Services) -> None:
+        """Answer with these services."""
+        self._services = services
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        door = _Door(self._services, scope, send)
+        try:
+            body = await read_body(scope, receive)
+        except HungUpError:
+            return  # nobody is there, and nothing was asked
+        except GuardError as refusal:
+            await door.refuse(refusal)
+            return
+        incoming = Incoming(
+            authorization=door.header(b"authorization"),
+            origin=door.header(b"origin"),
+            parse=lambda: parse_chat(body, door.record.trace.endpoint),
+        )
+        events = govern(self._services, door.record, incoming)
+        # A stream is cut off at the provider too. A whole answer is waited for: it is billed anyway, and its usage is
+        # known only at its end.
+        async with aclosing(events), until_hung_up(receive, applies=lambda: door.record.trace.stream):
+            await door.answer(events)
+
+
+class Listing:
+    """A `GET` of the data plane: authenticated and traced like every request, answered at once."""
+
+    def __init__(self, services: Services, present: Present) -> None:
+        """Answer with what `present` returns."""
+        self._services = services
+        self._present = present
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        del receive  # nothing is read of the body
+        door = _Door(self._services, scope, send)
+        incoming = Incoming(door.header(b"authorization"), door.header(b"origin"), parse=_never)
+        try:
+            async with door.record as record:
+                caller = authenticate(self._services, record, self._services.registry(), incoming)
+                body = await self._present(self._services, record, caller)
+        except Exception as error:  # noqa: BLE001 - the border: whatever it is, the caller gets an answer of ours
+            await door.fail(error)
+        else:
+            await door.send_json(200, body, [])
+
+
+class NotFound:
+    """Any other path or method under `/v1`."""
+
+    def __init__(self, services: Services, error: Callable[[], GuardError]) -> None:
+        """Refuse with this error."""
+        self._services = services
+        self._error = error
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Refuse one request."""
+        del receive
+        await _Door(self._services, scope, send).refuse(self._error())
+
+
+def no_such_path() -> GuardError:
+    """Return the refusal of a path that is not served."""
+    return Refusal(
+        "not_found",
+        "llmguard does not serve this path.",
+        hint="Use POST /v1/chat/completions, GET /v1/models or GET /v1/me. The base URL ends in /v1.",
+    )
+
+
+def no_such_method() -> GuardError:
+    """Return the refusal of a method that a path does not take."""
+    return Refusal(
+        "method_not_allowed",
+        "This path does not take this method.",
+        hint="POST to /v1/chat/completions; GET /v1/models and /v1/me.",
+    )
+
+
+class _Door:
+    """One request and the way back to its caller."""
+
+    def __init__(self, services: Services, scope: Scope, send: Send) -> None:
+        self._services = services
+        self._scope = scope
+        self._send = send
+        self._headers: dict[bytes, bytes] = dict(scope["headers"])
+        self._started = False
+        self.record = services.recorder.open(scope["path"])
+
+    def header(self, name: bytes) -> str | None:
+        """Return a request header, or None."""
+        value = self._headers.get(name)
+        return value.decode("latin-1") if value is not None else None
+
+    async def answer(self, events: AsyncGenerator[JsonObject, None]) -> None:
+        """Send a governed answer: whole or as a stream, or the error that ended it."""
+        try:
+            async for event in events:
+                if not self.record.trace.stream:
+                    await self.send_json(200, event, [])
+                    continue
+                if not self._started:
+                    await self._start(200, _EVENT_STREAM)
+                await self._send({"type": "http.response.body", "body": sse(event), "more_body": True})
+            if self.record.trace.stream:
+                await self._end_stream(DONE)
+        except Exception as error:  # noqa: BLE001 - the border: whatever it is, the caller gets an answer of ours
+            await self.fail(error)
+
+    async def fail(self, error: Exception) -> None:
+        """Answer with an error; a bug is said to be one, without its details."""
+        if not isinstance(error, GuardError):
+            _log.error("request %s failed: %s", self.record.trace.trace_id, type(error).__name__)
+            error = Fault("internal_error", "llmguard itself failed on this request.", hint=self._report_hint())
+        if self._started:
+            body = error_body(error, self.record.trace.trace_id, self._why())
+            await self._end_stream(b"event: error\n" + sse(body))
+        else:
+            await self.send_json(
+                error.status, error_body(error, self.record.trace.trace_id, self._why()), retry_headers(error)
+            )
+
+    async def refuse(self, error: GuardError) -> None:
+        """Trace and answer a refusal that was found before the pipeline began."""
+        try:
+            async with self.record:
+                raise error
+        except GuardError:
+            await self.fail(error)
+
+    async def send_json(self, status: int, body: JsonObject, headers: Headers) -> None:
+        """Send a whole answer."""
+        content = encode_json(body)
+        length = [(b"content-length", str(len(content)).encode())]
+        await self._start(status, _JSON + length + headers)
+        await self._send({"type": "http.response.body", "body": content})
+
+    async def _start(self, status: int, headers: Headers) -> None:
+        self._started = True
+        own = answer_headers(self.record, self._headers.get(b"x-request-id"))
+        cors = cors_headers(self.record.app, self._headers.get(b"origin"))
+        await self._send({"type": "http.response.start", "status": status, "headers": headers + own + cors})
+
+    async def _end_stream(self, last: bytes) -> None:
+        if not self._started:
+            await self._start(200, _EVENT_STREAM)
+        await self._send({"type": "http.response.body", "body": last})
+
+    def _why(self) -> str:
+        host = self._headers.get(b"host", b"").decode("latin-1")
+        return f"{self._scope['scheme']}://{host}/why/{self.record.trace.trace_id}"
+
+    def _report_hint(self) -> str:
+        return f"Try again; if it stays, report the trace id {self.record.trace.trace_id} to whoever runs llmguard."
+
+
+def _never() -> ChatRequest:
+    raise AssertionError("a listing has no body")

@@ -1,0 +1,64 @@
+"""The headers of every data-plane answer: ids, preset, what was changed and hidden, and how much quota is left."""
+
+import math
+import re
+from datetime import datetime
+
+from llmguard.domain.errors import GuardError
+from llmguard.domain.quota import Standing
+from llmguard.gateway.recorder import Record
+
+Headers = list[tuple[bytes, bytes]]
+_OWN_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
+_DEFAULT_WAIT_SECONDS = 1.0
+_TOKEN_LIMITS = ("tokens_per_minute", "tokens_per_day", "tokens_per_month")
+
+
+def answer_headers(record: Record, request_id: bytes | None) -> Headers:
+    """Return what is known of a request by now, as headers."""
+    trace = record.trace
+    trace_id = trace.trace_id.encode()
+    own_id = request_id if request_id is not None and _OWN_REQUEST_ID.fullmatch(request_id) else trace_id
+    headers = [(b"x-request-id", own_id), (b"x-llmguard-trace-id", trace_id)]
+    if trace.preset is not None:
+        headers.append((b"x-llmguard-preset", f"{trace.preset}@{trace.preset_version}".encode()))
+    if record.adjusted:
+        headers.append((b"x-llmguard-adjusted", ",".join(record.adjusted).encode()))
+    if trace.entities:
+        counts = ",".join(f"{kind}={count}" for kind, count in sorted(trace.entities.items()))
+        headers.append((b"x-llmguard-redactions", counts.encode()))
+    headers += _rate_limit_headers(record)
+    headers.append((b"openai-processing-ms", str(round(record.elapsed_ms())).encode()))
+    return headers
+
+
+def retry_headers(error: GuardError) -> Headers:
+    """Return whether and when to try again, as the OpenAI clients read it."""
+    if not error.time_heals:
+        return [(b"x-should-retry", b"false")]
+    wait = error.retry_after_seconds or _DEFAULT_WAIT_SECONDS
+    return [
+        (b"retry-after", str(math.ceil(wait)).encode()),
+        (b"retry-after-ms", str(math.ceil(wait * 1000)).encode()),
+    ]
+
+
+def _rate_limit_headers(record: Record) -> Headers:
+    by_name = {standing.name: standing for standing in record.standings}
+    now = record.now()
+    headers: Headers = []
+    if (requests := by_name.get("requests_per_minute")) is not None:
+        headers += _standing_headers(b"requests", requests, now)
+    tokens = [by_name[name] for name in _TOKEN_LIMITS if name in by_name]
+    if tokens:
+        headers += _standing_headers(b"tokens", min(tokens, key=lambda standing: standing.left), now)
+    return headers
+
+
+def _standing_headers(kind: bytes, standing: Standing, now: datetime) -> Headers:
+    wait = max(0, math.ceil((standing.resets_at - now).total_seconds()))
+    return [
+        (b"x-ratelimit-limit-" + kind, str(standing.limit).encode()),
+        (b"x-ratelimit-remaining-" + kind, str(standing.left).encode()),
+        (b"x-ratelimit-reset-" + kind, f"{wait}s".encode()),
+    ]

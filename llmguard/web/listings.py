@@ -1,0 +1,101 @@
+"""What an app can ask about itself: its presets as OpenAI models, and where it stands."""
+
+from starlette.types import Receive, Scope, Send
+
+from llmguard.domain.catalog import Caller, ParameterRule, Preset
+from llmguard.domain.chat import JsonObject
+from llmguard.domain.money import to_usd
+from llmguard.domain.quota import Standing
+from llmguard.gateway.recorder import Record
+from llmguard.gateway.services import Services
+from llmguard.registry.resolve import resolve_preset, usable_presets
+from llmguard.web.data_plane import Listing
+
+_CREATED = 1_760_000_000  # OpenAI's clients want a number; a preset has no birthday
+
+
+async def list_models(services: Services, record: Record, caller: Caller) -> JsonObject:
+    """Return the presets that this key may use, as `GET /v1/models` lists models."""
+    del record
+    presets = usable_presets(services.registry(), caller.app, today=services.clock.now().date())
+    return {"object": "list", "data": [as_model(preset) for preset in presets]}
+
+
+async def show_standing(services: Services, record: Record, caller: Caller) -> JsonObject:
+    """Return the app, its presets and its quota, as `GET /v1/me` shows them."""
+    app = caller.app
+    record.standings = await services.ledger.standings(app)
+    presets = usable_presets(services.registry(), app, today=services.clock.now().date())
+    return {
+        "object": "llmguard.me",
+        "app": {
+            "name": app.name,
+            "owner": app.owner,
+            "status": app.status,
+            "sensitivity": app.sensitivity.label,
+            "cost_center": app.cost_center,
+            "expires": app.expires,
+        },
+        "key_id": caller.key_id,
+        "presets": [preset.id for preset in presets],
+        "quota": [standing_json(standing) for standing in record.standings],
+    }
+
+
+class ShowModel:
+    """`GET /v1/models/{id}`: one preset, by name or name@version."""
+
+    def __init__(self, services: Services) -> None:
+        """Answer with these services."""
+        self._services = services
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        model: str = scope["path_params"]["model"]
+
+        async def show(services: Services, record: Record, caller: Caller) -> JsonObject:
+            preset = resolve_preset(services.registry(), caller.app, model, today=services.clock.now().date())
+            record.resolved(preset, stream=False)
+            return as_model(preset, model)
+
+        await Listing(self._services, show)(scope, receive, send)
+
+
+def as_model(preset: Preset, name: str | None = None) -> JsonObject:
+    """Return a preset in the shape of an OpenAI model, with what it allows under `llmguard`."""
+    return {
+        "id": name or preset.name,
+        "object": "model",
+        "created": _CREATED,
+        "owned_by": preset.owner,
+        "llmguard": {
+            "preset": preset.id,
+            "status": preset.status,
+            "why": preset.why,
+            "parameters": {rule_name: rule_json(rule) for rule_name, rule in preset.parameters.items()},
+            "on_violation": preset.on_violation,
+            "tools": preset.tools,
+            "images": preset.images,
+            "sunset": preset.sunset,
+        },
+    }
+
+
+def rule_json(rule: ParameterRule) -> JsonObject:
+    """Return what a parameter may be; nothing in it means any value."""
+    facts = {
+        "min": rule.minimum,
+        "max": rule.maximum,
+        "default": rule.default,
+        "fixed": rule.fixed,
+        "allowed": rule.allowed,
+    }
+    return {name: value for name, value in facts.items() if value is not None}
+
+
+def standing_json(standing: Standing) -> JsonObject:
+    """Return one limit: limit, used, held, left, resets; money as decimal dollars in text."""
+    in_usd = standing.name == "usd_per_month"
+    amounts = {"limit": standing.limit, "used": standing.used, "held": standing.held, "left": standing.left}
+    shown = {name: str(to_usd(amount)) if in_usd else amount for name, amount in amounts.items()}
+    return {"name": standing.name, **shown, "resets_at": standing.resets_at}

@@ -1,0 +1,140 @@
+"""Step 0, parse: bytes to `ChatRequest`, and answers back to bytes. Knows OpenAI's shapes, and no rule of ours."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from llmguard.domain.chat import ChatRequest, JsonObject
+from llmguard.domain.errors import GuardError, Refusal
+
+_ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
+_OWN_FIELDS = frozenset({"model", "messages", "stream", "stream_options"})
+_COUNTS = ("n", "max_tokens", "max_completion_tokens")
+_MOST_TOKENS = 10_000_000
+_MOST_CHOICES = 128  # Source: OpenAI API reference, chat completions, `n`
+
+DONE = b"data: [DONE]\n\n"
+encode_json = msgspec.json.Encoder().encode
+_decode_json = msgspec.json.Decoder().decode
+
+
+def parse_chat(body: bytes, endpoint: str) -> ChatRequest:
+    """Return the chat request of a body in OpenAI's shape.
+
+    Nulls count as not sent. What a preset may forbid is not judged here.
+
+    Raises:
+        Refusal: invalid_request, naming the field and what it must be.
+    """
+    fields = _object(body)
+    model = fields.get("model")
+    if not isinstance(model, str) or not model:
+        raise _invalid(
+            "model", "`model` is missing", "Put the name of a preset into `model`; GET /v1/models lists them."
+        )
+    stream = fields.get("stream")
+    if not isinstance(stream, bool | None):
+        raise _invalid("stream", "`stream` must be true or false", "Send true, false or nothing.")
+    for name, most in zip(_COUNTS, (_MOST_CHOICES, _MOST_TOKENS, _MOST_TOKENS), strict=True):
+        _check_count(fields, name, most)
+    _check_tools(fields)
+    return ChatRequest(
+        endpoint=endpoint,
+        model=model,
+        messages=_messages(fields.get("messages")),
+        stream=bool(stream),
+        include_usage=_include_usage(fields.get("stream_options")),
+        parameters={name: value for name, value in fields.items() if name not in _OWN_FIELDS and value is not None},
+    )
+
+
+def sse(chunk: JsonObject) -> bytes:
+    """Return one server-sent event."""
+    return b"data: " + encode_json(chunk) + b"\n\n"
+
+
+def error_body(error: GuardError, trace_id: str, why: str) -> JsonObject:
+    """Return the error body of the contract: OpenAI's four fields, then ours."""
+    return {
+        "error": {
+            "message": error.message,
+            "type": error.type,
+            "param": error.param,
+            "code": error.code,
+            "hint": error.hint,
+            "trace_id": trace_id,
+            "why": why,
+        }
+    }
+
+
+def _object(body: bytes) -> JsonObject:
+    try:
+        fields = _decode_json(body)
+    except (msgspec.DecodeError, RecursionError):  # the decoder's own message may quote the body
+        raise _invalid(None, "the body is not valid JSON", "Send a JSON object in UTF-8.") from None
+    if not isinstance(fields, dict):
+        raise _invalid(None, "the body is not a JSON object", 'Send an object such as {"model": …, "messages": […]}.')
+    return fields
+
+
+def _messages(messages: Any) -> list[JsonObject]:
+    if not isinstance(messages, list) or not messages:
+        raise _invalid(
+            "messages",
+            "`messages` must be a list with at least one message",
+            'Send [{"role": "user", "content": "…"}].',
+        )
+    for index, message in enumerate(messages):
+        _check_message(f"messages[{index}]", message)
+    return messages
+
+
+def _check_message(place: str, message: Any) -> None:
+    if not isinstance(message, dict) or message.get("role") not in _ROLES:
+        roles = ", ".join(sorted(_ROLES))
+        raise _invalid(place, f"{place} must be an object with a `role`, one of {roles}", "Correct the message.")
+    content = message.get("content")
+    if isinstance(content, list):
+        if not all(isinstance(part, dict) and isinstance(part.get("type"), str) for part in content):
+            raise _invalid(
+                place, f"{place}.content holds a part without a `type`", 'Send {"type": "text", "text": "…"}.'
+            )
+    elif not isinstance(content, str | None):
+        raise _invalid(
+            f"{place}.content", f"{place}.content must be a string or a list of parts", "Correct the message."
+        )
+    _check_objects(f"{place}.tool_calls", message.get("tool_calls"))
+
+
+def _check_tools(fields: JsonObject) -> None:
+    for name in ("tools", "functions"):
+        _check_objects(name, fields.get(name))
+
+
+def _check_objects(place: str, value: Any) -> None:
+    if value is not None and not (isinstance(value, Sequence) and all(isinstance(item, dict) for item in value)):
+        raise _invalid(place, f"{place} must be a list of objects", "Correct it, or leave it out.")
+
+
+def _check_count(fields: JsonObject, name: str, most: int) -> None:
+    value = fields.get(name)
+    if value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
+        raise _invalid(name, f"`{name}` must be a whole number from 1 to {most}", "Correct it, or leave it out.")
+
+
+def _include_usage(options: Any) -> bool:
+    if options is None:
+        return False
+    if not isinstance(options, dict):
+        raise _invalid(
+            "stream_options", "`stream_options` must be an object", 'Send {"include_usage": true} or nothing.'
+        )
+    return options.get("include_usage") is True
+
+
+def _invalid(param: str | None, message: str, hint: str) -> Refusal:
+    return Refusal("invalid_request", f"{message[0].upper()}{message[1:]}.", hint=hint, param=param)

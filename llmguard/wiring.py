@@ -1,0 +1,174 @@
+"""The composition root: the only file that names concrete parts, and the order in which they start and stop."""
+
+import asyncio
+import logging
+import os
+import signal
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime
+
+from prometheus_client import REGISTRY
+
+from llmguard.domain.catalog import App, Registry
+from llmguard.domain.clock import SystemClock
+from llmguard.domain.errors import GuardError
+from llmguard.gateway.metrics import Metrics
+from llmguard.gateway.recorder import Recorder
+from llmguard.gateway.services import Services
+from llmguard.identity.key_store import KeyStore
+from llmguard.identity.keyring import Keyring
+from llmguard.providers.calling import Providers
+from llmguard.providers.tokens import TokenCounter
+from llmguard.quota.ledger import Ledger
+from llmguard.redaction.live import LiveAnalyzer
+from llmguard.redaction.profiles import RedactionInvalid, load_profiles, read_files
+from llmguard.redaction.redactor import Redactor
+from llmguard.registry.accepted import AcceptedRegistries
+from llmguard.registry.finding import Finding, RegistryInvalid
+from llmguard.registry.live import LiveRegistry
+from llmguard.settings import Settings
+from llmguard.traces.reader import TraceReader
+from llmguard.traces.spool import Spool
+from llmguard.web.app import Site
+from llmguard.web.probes import Probes
+
+METRICS_FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"  # prometheus_client's own name
+_PARENT_CHECK_SECONDS = 1.0
+_log = logging.getLogger(__name__)
+
+
+class UnusableRulesError(Exception):
+    """The CoE's files cannot be used, and there are no earlier ones to go on with."""
+
+
+def worker_name() -> str:
+    """Return a name for this process life: pids come again, a pid with its start does not."""
+    return f"{os.getpid()}-{datetime.now(UTC):%Y%m%d%H%M%S%f}"
+
+
+class Worker:
+    """One server process: every part, wired, with its start and stop."""
+
+    def __init__(self, settings: Settings, environ: Mapping[str, str]) -> None:
+        """Build all parts; nothing runs before `running` is entered."""
+        clock, name = SystemClock(), worker_name()
+        self._clock = clock
+        self._analyzer = LiveAnalyzer(settings.redaction)
+        self._registry = LiveRegistry(
+            settings.registry,
+            AcceptedRegistries(settings.data / "registry"),
+            lambda: self._analyzer.current.profiles,
+            on_findings=_log_findings,
+            on_reload=_log_reload,
+        )
+        self._keyring = Keyring(KeyStore(settings.data / "state.db", settings.secret, clock), clock)
+        self._ledger = Ledger(settings.data / "state.db", clock, name)
+        self._spool = Spool(settings.data / "spool", name)
+        self._tokens = TokenCounter()
+        self._providers = Providers(environ=environ, clock=clock, tokens=self._tokens)
+        self._secret = settings.secret
+        self._redactor = Redactor(self._analyzer.current, settings.secret)
+        metrics = Metrics(REGISTRY)
+        self._recorder = Recorder(self._spool, self._ledger, self._tokens, metrics, clock)
+        services = Services(
+            clock=clock,
+            keyring=self._keyring,
+            registry=self._current_registry,
+            redactor=self._current_redactor,
+            tokens=self._tokens,
+            ledger=self._ledger,
+            providers=self._providers,
+            recorder=self._recorder,
+        )
+        probes = Probes(metrics, environ.get(METRICS_FOLDER_VARIABLE), self._problems)
+        self.site = Site(services, probes, TraceReader(settings.data).show, self._running)
+
+    def _current_registry(self) -> Registry:
+        return self._registry.current
+
+    def _current_redactor(self) -> Redactor:
+        """Return a redactor over the rules in force; a new one after each reload of the rules."""
+        analyzer = self._analyzer.current
+        if self._redactor.digest != analyzer.digest:
+            self._redactor = Redactor(analyzer, self._secret)
+        return self._redactor
+
+    def _problems(self) -> list[str]:
+        """Return what would refuse every request now."""
+        problems = []
+        for check in (self._keyring.check, self._ledger.check, self._spool.check):
+            try:
+                check()
+            except GuardError as error:
+                problems.append(error.message)
+        return problems
+
+    @asynccontextmanager
+    async def _running(self) -> AsyncIterator[None]:
+        """Start every part, watch the CoE's files and the keys, and stop in the opposite order."""
+        self._tokens.load()
+        await asyncio.to_thread(self._analyzer.current.warm_up)
+        self._ledger.start()
+        await self._providers.start({provider.kind for provider in self._registry.current.providers.values()})
+        stop = asyncio.Event()
+        watchers = [
+            asyncio.create_task(watcher)
+            for watcher in (
+                self._registry.watch(stop),
+                self._analyzer.watch(stop),
+                self._keyring.watch(stop),
+                _stop_without_parent(stop),
+            )
+        ]
+        try:
+            yield
+        finally:
+            stop.set()
+            await self._recorder.drain()
+            await self._providers.close()
+            await self._ledger.close()
+            self._spool.close()
+            await asyncio.gather(*watchers, return_exceptions=True)
+
+
+async def _stop_without_parent(stop: asyncio.Event) -> None:
+    """End this worker when the process that started it is gone: nobody would restart or stop it any more."""
+    parent = os.getppid()
+    while not stop.is_set():
+        with suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), _PARENT_CHECK_SECONDS)
+        if os.getppid() != parent:
+            _log.error("the llmguard process that started this worker is gone; stopping")
+            signal.raise_signal(signal.SIGTERM)
+            return
+
+
+def prepare(settings: Settings) -> App | None:
+    """Check what serving needs, before any worker starts, and return the app that a demo key is for.
+
+    Makes the state file and accepts the registry, so that workers that start together find both.
+
+    Returns:
+        The first approved app of the catalog, or None.
+
+    Raises:
+        UnusableRulesError: the registry or the redaction rules have findings; the text lists them all.
+    """
+    try:
+        profiles = load_profiles(read_files(settings.redaction))
+        registry = LiveRegistry(settings.registry, AcceptedRegistries(settings.data / "registry"), lambda: profiles)
+    except (RedactionInvalid, RegistryInvalid) as error:
+        raise UnusableRulesError(str(error)) from None
+    KeyStore(settings.data / "state.db", settings.secret, SystemClock())
+    _log_findings(registry.findings)
+    return next((app for app in registry.current.apps.values() if app.status == "approved"), None)
+
+
+def _log_findings(findings: Sequence[Finding]) -> None:
+    for finding in findings:
+        _log.error("the last accepted registry stays in force: %s", finding)
+
+
+def _log_reload(registry: Registry) -> None:
+    _log.info("the registry %s is in force", registry.digest[:12])

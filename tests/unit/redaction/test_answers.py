@@ -1,0 +1,187 @@
+import json
+import random
+import re
+
+import pytest
+
+from llmguard.domain.errors import Fault
+from llmguard.redaction.edits import Edit, apply, recut
+from llmguard.redaction.placeholders import PlaceholderCodes
+from llmguard.redaction.redactor import Redactor
+from llmguard.redaction.vault import Vault
+from tests.support.builders import a_chat_request
+from tests.support.finder import PatternFinder, a_profile
+
+SECRET = b"s" * 32
+MASK = re.compile(r"<[A-Z]+(?:_[A-Z]+)+>")
+
+
+async def a_vault(text="I am Bob Miller", finder=None):
+    redacted = await Redactor(finder or PatternFinder(), SECRET).redact(
+        a_chat_request(text), app="claims-bot", profile="standard"
+    )
+    return redacted.vault
+
+
+def a_redactor(finder=None):
+    return Redactor(finder or PatternFinder(), SECRET)
+
+
+def an_answer(**message):
+    return {"id": "c1", "model": "m", "choices": [{"index": 0, "message": {"role": "assistant"} | message}]}
+
+
+def a_chunk(finish_reason=None, **delta):
+    return {"id": "c1", "model": "m", "choices": [{"index": 0, "delta": delta, "finish_reason": finish_reason}]}
+
+
+async def test_placeholders_of_the_answer_stay_and_what_the_model_made_up_is_hidden():
+    vault = await a_vault()
+    known = vault.entries()[0].placeholder
+
+    answer = await a_redactor().redact_answer(an_answer(content=f"{known} and Zoë Grün, zoe@example.com"), vault)
+
+    content = answer["choices"][0]["message"]["content"]
+    assert content.startswith(f"{known} and <PERSON_")
+    assert MASK.sub("#", content) == "# and #, #"
+    assert len(vault) == 1
+
+
+async def test_value_of_the_request_that_the_model_guessed_has_the_placeholder_of_the_request():
+    vault = await a_vault(finder=PatternFinder(people=("Bob Miller",)))
+    stranger = PatternFinder(people=("nobody",))
+
+    answer = await a_redactor(stranger).redact_answer(an_answer(content="Bob Miller, or Mr Miller"), vault)
+
+    content = answer["choices"][0]["message"]["content"]
+    assert content.startswith(vault.entries()[0].placeholder)
+    assert "Miller" not in content
+
+
+async def test_everything_an_answer_says_is_read():
+    body = an_answer(
+        content="Zoë Grün",
+        refusal="Zoë Grün",
+        reasoning_content="Zoë Grün",
+        tool_calls=[
+            {"id": "x", "type": "function", "function": {"name": "f", "arguments": '{"a": "Zo\\u00eb Gr\\u00fcn"}'}}
+        ],
+    )
+    body["citations"] = ["by Zoë Grün"]
+    body["choices"][0]["content_filter"] = {"found": "Zoë Grün"}
+
+    answer = await a_redactor().redact_answer(body, await a_vault())
+
+    assert "Gr" not in json.dumps(answer, ensure_ascii=False)
+    assert json.loads(answer["choices"][0]["message"]["tool_calls"][0]["function"]["arguments"])["a"].startswith(
+        "<PERSON_"
+    )
+    assert (answer["id"], answer["model"]) == ("c1", "m")
+
+
+async def test_answer_with_nothing_personal_is_the_same_object():
+    body = an_answer(content="Fine", tool_calls=None) | {"usage": {"total_tokens": 1}}
+
+    assert await a_redactor().redact_answer(body, await a_vault()) is body
+
+
+async def test_what_the_profile_blocks_is_hidden_in_an_answer():
+    finder = PatternFinder(a_profile(EMAIL_ADDRESS="block"))
+
+    answer = await a_redactor(finder).redact_answer(
+        an_answer(content="mail zoe@example.com"), await a_vault(finder=finder)
+    )
+
+    assert MASK.sub("#", answer["choices"][0]["message"]["content"]) == "mail #"
+
+
+async def test_tokens_of_an_answer_say_nothing_that_its_text_does_not():
+    texts = ["Hi ", "Zo", "ë Gr", "ün", "!"]
+    body = an_answer(content="".join(texts))
+    tokens = [
+        {"token": text, "logprob": -1, "bytes": list(text.encode()), "top_logprobs": [{"token": text}]}
+        for text in texts
+    ]
+    body["choices"][0]["logprobs"] = {"content": tokens, "refusal": None}
+
+    answer = await a_redactor().redact_answer(body, await a_vault())
+
+    told = answer["choices"][0]["logprobs"]["content"]
+    assert MASK.sub("#", "|".join(token["token"] for token in told)) == "Hi |#|||!"
+    assert [bytes(token["bytes"]).decode() for token in told] == [token["token"] for token in told]
+    assert [token["top_logprobs"] for token in told[1:4]] == [[], [], []]
+    assert [token["token"] for token in tokens] == texts
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 100])
+async def test_stream_is_redacted_as_its_whole_text_and_cut_at_the_same_places(size):
+    text = 'Dear Zoë Grün, zoe@example.com or {"x": 1}'
+    arguments = '{"to": "Zo\\u00eb Gr\\u00fcn", "phone": 491701234567}'
+    chunks = [a_chunk(content=text[at : at + size]) for at in range(0, len(text), size)]
+    chunks += [
+        a_chunk(tool_calls=[{"index": 0, "function": {"arguments": arguments[at : at + size]}}])
+        for at in range(0, len(arguments), size)
+    ]
+    chunks.append(a_chunk("stop", annotations=[{"title": "Zoë Grün"}]))
+    before = json.dumps(chunks)
+
+    redacted = await a_redactor().redact_chunks(chunks, await a_vault())
+
+    assert json.dumps(chunks) == before
+    assert len(redacted) == len(chunks)
+    deltas = [chunk["choices"][0]["delta"] for chunk in redacted]
+    assert MASK.sub("#", "".join(delta.get("content", "") for delta in deltas)) == 'Dear #, # or {"x": 1}'
+    calls = [call["function"]["arguments"] for delta in deltas for call in delta.get("tool_calls", ())]
+    assert MASK.sub("#", "".join(calls)) == '{"to": "#", "phone": "#"}'
+    assert MASK.sub("#", deltas[-1]["annotations"][0]["title"]) == "#"
+    unchanged = [new is old for new, old in zip(redacted, chunks, strict=True)]
+    assert unchanged[0] or size > 5
+
+
+async def test_tokens_of_a_stream_are_read_over_its_chunks():
+    chunks = [a_chunk(content=piece) for piece in ("Zoë", " Grün")]
+    for chunk, piece in zip(chunks, ("Zoë", " Grün"), strict=True):
+        chunk["choices"][0]["logprobs"] = {"content": [{"token": piece, "bytes": None}]}
+
+    redacted = await a_redactor().redact_chunks(chunks, await a_vault())
+
+    tokens = [chunk["choices"][0]["logprobs"]["content"][0]["token"] for chunk in redacted]
+    assert [MASK.sub("#", token) for token in tokens] == ["#", ""]
+
+
+async def test_stream_with_nothing_personal_is_the_same_object():
+    chunks = [
+        a_chunk(role="assistant", content=""),
+        a_chunk(content="Fine"),
+        a_chunk("stop"),
+        {"choices": [], "usage": {}},
+    ]
+
+    assert await a_redactor().redact_chunks(chunks, await a_vault()) is chunks
+
+
+async def test_answer_of_an_engine_that_fails_is_not_handed_out():
+    broken = a_redactor(PatternFinder(broken=True))
+    vault = Vault("claims-bot", "standard", PlaceholderCodes(b"k", "claims-bot"))
+
+    with pytest.raises(Fault):
+        await broken.redact_answer(an_answer(content="Zoë Grün"), vault)
+    with pytest.raises(Fault):
+        await broken.redact_chunks([a_chunk(content="Zoë Grün")], vault)
+    with pytest.raises(Fault):
+        await broken.redact_text("Zoë Grün", app="claims-bot", profile="standard")
+
+
+def test_recut_pieces_join_to_the_edited_whole():
+    dice = random.Random(7)
+    for _ in range(300):
+        text = "".join(dice.choice("abc") for _ in range(20))
+        bounds = [0, *sorted(dice.choices(range(21), k=6)), 20]
+        pieces = [text[start:end] for start, end in zip(bounds, bounds[1:], strict=False)]
+        places = sorted(dice.sample(range(21), 4))
+        edits = [Edit(places[0], places[1], "<X>"), Edit(places[2], places[3], "")]
+
+        after = recut(pieces, edits)
+
+        assert "".join(after) == apply(text, edits)
+        assert len(after) == len(pieces)

@@ -1,0 +1,78 @@
+import stat
+
+import pytest
+
+from llmguard.settings import SettingsInvalidError, load_settings
+
+
+def test_defaults_need_nothing(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    settings = load_settings({})
+
+    assert (settings.host, settings.port, settings.workers) == ("127.0.0.1", 8080, 1)
+    assert settings.registry == tmp_path / "registry.yaml"
+    assert settings.data == tmp_path / "data"
+    assert stat.S_IMODE(settings.data.stat().st_mode) == 0o700
+
+
+def test_command_line_wins_over_environment(tmp_path):
+    environ = {"LLMGUARD_PORT": "9000", "LLMGUARD_DATA": str(tmp_path / "a"), "LLMGUARD_WORKERS": "3"}
+
+    settings = load_settings(environ, port=9001, data=str(tmp_path / "b"))
+
+    assert (settings.port, settings.data, settings.workers) == (9001, tmp_path / "b", 3)
+
+
+def test_secret_is_made_once_and_kept_for_the_owner_only(tmp_path):
+    first = load_settings({"LLMGUARD_DATA": str(tmp_path)})
+    second = load_settings({"LLMGUARD_DATA": str(tmp_path)})
+
+    assert first.secret == second.secret
+    assert len(first.secret) == 64
+    assert stat.S_IMODE((tmp_path / "secret").stat().st_mode) == 0o600
+    assert [path.name for path in tmp_path.iterdir()] == ["secret"]
+
+
+def test_secret_is_not_shown(tmp_path):
+    settings = load_settings({"LLMGUARD_DATA": str(tmp_path), "LLMGUARD_SECRET": "correct horse battery"})
+
+    assert settings.secret == b"correct horse battery"
+    assert "correct horse" not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("environ", "named"),
+    [
+        ({"LLMGUARD_SECRET": "short"}, "LLMGUARD_SECRET"),
+        ({"LLMGUARD_PORT": "eighty"}, "LLMGUARD_PORT"),
+        ({"LLMGUARD_PORT": "70000"}, "LLMGUARD_PORT"),
+        ({"LLMGUARD_WORKERS": "0"}, "LLMGUARD_WORKERS"),
+        ({"LLMGUARD_STATE_URL": "redis://localhost"}, "LLMGUARD_STATE_URL"),
+    ],
+    ids=["short secret", "no number", "port too high", "no workers", "other ledger"],
+)
+def test_unusable_setting_is_named(tmp_path, environ, named):
+    with pytest.raises(SettingsInvalidError, match=named):
+        load_settings({"LLMGUARD_DATA": str(tmp_path)} | environ)
+
+
+def test_data_folder_that_cannot_be_made_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+
+    with pytest.raises(SettingsInvalidError, match="data folder"):
+        load_settings({"LLMGUARD_DATA": str(tmp_path / "file" / "data")})
+
+
+def test_damaged_secret_file_is_refused(tmp_path):
+    (tmp_path / "secret").write_text("x")
+
+    with pytest.raises(SettingsInvalidError, match="damaged"):
+        load_settings({"LLMGUARD_DATA": str(tmp_path)})
+
+
+def test_unreadable_secret_file_is_refused(tmp_path):
+    (tmp_path / "secret").mkdir()
+
+    with pytest.raises(SettingsInvalidError, match="cannot be read"):
+        load_settings({"LLMGUARD_DATA": str(tmp_path)})

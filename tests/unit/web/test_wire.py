@@ -1,0 +1,99 @@
+import pytest
+
+from llmguard.domain.errors import Fault, Refusal
+from llmguard.web.wire import encode_json, error_body, parse_chat, sse
+
+PATH = "/v1/chat/completions"
+
+
+def a_body(**changes):
+    return encode_json({"model": "summarise", "messages": [{"role": "user", "content": "Hi"}]} | changes)
+
+
+def test_body_is_parsed_into_a_request():
+    request = parse_chat(
+        a_body(stream=True, stream_options={"include_usage": True}, temperature=0.2, seed=None, user="u"), PATH
+    )
+
+    assert (request.endpoint, request.model, request.stream, request.include_usage) == (PATH, "summarise", True, True)
+    assert request.parameters == {"temperature": 0.2, "user": "u"}
+
+
+def test_unknown_fields_are_kept_for_the_preset_to_judge():
+    assert parse_chat(a_body(brand_new_field={"a": 1}), PATH).parameters == {"brand_new_field": {"a": 1}}
+
+
+@pytest.mark.parametrize(
+    ("changes", "param"),
+    [
+        ({"model": None}, "model"),
+        ({"model": ""}, "model"),
+        ({"model": 7}, "model"),
+        ({"messages": None}, "messages"),
+        ({"messages": []}, "messages"),
+        ({"messages": "Hi"}, "messages"),
+        ({"messages": ["Hi"]}, "messages[0]"),
+        ({"messages": [{"content": "Hi"}]}, "messages[0]"),
+        ({"messages": [{"role": "wizard", "content": "Hi"}]}, "messages[0]"),
+        ({"messages": [{"role": "user", "content": 7}]}, "messages[0].content"),
+        ({"messages": [{"role": "user", "content": ["Hi"]}]}, "messages[0]"),
+        ({"messages": [{"role": "user", "content": [{"text": "Hi"}]}]}, "messages[0]"),
+        ({"messages": [{"role": "assistant", "tool_calls": "x"}]}, "messages[0].tool_calls"),
+        ({"messages": [{"role": "assistant", "tool_calls": ["x"]}]}, "messages[0].tool_calls"),
+        ({"stream": "yes"}, "stream"),
+        ({"stream_options": "usage"}, "stream_options"),
+        ({"n": 0}, "n"),
+        ({"n": 129}, "n"),
+        ({"n": True}, "n"),
+        ({"max_tokens": 1.5}, "max_tokens"),
+        ({"max_completion_tokens": -1}, "max_completion_tokens"),
+        ({"tools": {"a": 1}}, "tools"),
+        ({"functions": ["f"]}, "functions"),
+    ],
+)
+def test_wrong_shape_is_refused_by_the_name_of_its_field(changes, param):
+    with pytest.raises(Refusal) as refused:
+        parse_chat(a_body(**changes), PATH)
+
+    assert refused.value.code == "invalid_request"
+    assert refused.value.param == param
+    assert refused.value.hint
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"7", b"\xff\xfe", b"[" * 100_000])
+def test_body_that_is_no_json_object_is_refused_without_quoting_it(body):
+    with pytest.raises(Refusal) as refused:
+        parse_chat(body, PATH)
+
+    assert refused.value.code == "invalid_request"
+    assert refused.value.__cause__ is None
+
+
+def test_parts_and_tool_calls_of_the_right_shape_pass():
+    messages = [
+        {"role": "user", "content": [{"type": "text", "text": "Hi"}]},
+        {"role": "assistant", "content": None, "tool_calls": [{"id": "c", "type": "function", "function": {}}]},
+        {"role": "tool", "tool_call_id": "c", "content": "42"},
+    ]
+
+    assert parse_chat(a_body(messages=messages), PATH).messages == messages
+
+
+def test_chunk_becomes_one_event():
+    assert sse({"a": 1}) == b'data: {"a":1}\n\n'
+
+
+def test_error_body_has_the_fields_of_the_contract():
+    error = Fault("provider_error", "It broke.", hint="Try again.", param="model")
+
+    assert error_body(error, "id-1", "http://h/why/id-1") == {
+        "error": {
+            "message": "It broke.",
+            "type": "server_error",
+            "param": "model",
+            "code": "provider_error",
+            "hint": "Try again.",
+            "trace_id": "id-1",
+            "why": "http://h/why/id-1",
+        }
+    }
