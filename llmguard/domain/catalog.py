@@ -48,7 +48,7 @@ class Provider:
     base_url: str | None = None
     api_key_env: str | None = None
     connect_timeout_seconds: float = 5.0
-    first_byte_timeout_seconds: float = 60.0
+    first_byte_timeout_seconds: float = 300.0  # of a whole answer the first byte comes with the last
     total_timeout_seconds: float = 600.0
     max_retries: int = 2
 

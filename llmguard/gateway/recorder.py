@@ -1,7 +1,9 @@
 """Steps 7 and 9, settle and trace: whatever becomes of a request, its hold is settled once and one trace is written.
 
-A `Record` accompanies one request. Settling is synchronous, so a hang-up cannot cancel it; hiding what the model made
-up needs the redactor and runs as a task of its own, which outlives a caller that hangs up.
+A `Record` accompanies one request. What is owed is fixed synchronously when the request ends, so a hang-up cannot
+cancel it. The rest runs as a task of its own, which outlives a caller that hangs up: what the model made up is hidden,
+the trace is written, and only then the ledger is told. Killed at any point between, the hold is still open and its
+trace, if there is one, says what to settle: ledger and traces agree after every crash.
 """
 
 import asyncio
@@ -39,7 +41,7 @@ class Recorder:
     def __init__(self, spool: Spool, ledger: Ledger, tokens: TokenCounter, metrics: Metrics, clock: Clock) -> None:
         """Write to `spool`, settle with `ledger`, count what no provider reported with `tokens`."""
         self._spool = spool
-        self.ledger = ledger
+        self._ledger = ledger
         self.tokens = tokens
         self.metrics = metrics
         self.clock = clock
@@ -72,6 +74,13 @@ class Recorder:
         except Fault as fault:  # the spool keeps it and refuses new work by itself
             _log.error("trace %s waits for room in the spool: %s", trace.trace_id, fault.message)
 
+    def settle(self, hold: Hold, owed: Amount | None) -> None:
+        """Charge what is owed for a hold; None gives it back."""
+        if owed is None:
+            self._ledger.release(hold)
+        else:
+            self._ledger.settle(hold, owed)
+
     async def drain(self) -> None:
         """Wait until every record that was opened and left is written."""
         while self._finishing:
@@ -96,6 +105,7 @@ class Record(AbstractAsyncContextManager["Record"]):
         self._redactor: Redactor | None = None
         self._redacted: Redacted | None = None
         self._hold: Hold | None = None
+        self._owed: Amount | None = None  # None: no provider was reached
         self._input_tokens = 0
         self._call: Call | None = None
         self._chunks: list[JsonObject] = []
@@ -185,7 +195,7 @@ class Record(AbstractAsyncContextManager["Record"]):
         self._end(error.status, error.code)
 
     def _end(self, status: int, code: str | None) -> None:
-        """Settle and fill in the outcome; synchronous, and done once."""
+        """Fill in the outcome and what is owed for it; synchronous, and done once."""
         self._ended = True
         trace = self.trace
         trace.status, trace.code = status, code
@@ -195,19 +205,17 @@ class Record(AbstractAsyncContextManager["Record"]):
             trace.provider, trace.model, trace.price_version = model.provider.name, model.name, model.price.version
             trace.request = self._call.body
             waited_ms = self._call.waited_ns / _MILLION
-        if self._hold is not None:
-            self._settle(self._hold)
+            self._charge(self._call)
         self._step("settle")
         trace.latency_ms = self.elapsed_ms()
         trace.overhead_ms = max(0.0, trace.latency_ms - waited_ms)
 
-    def _settle(self, hold: Hold) -> None:
-        if self._call is None or not self._call.reached:
-            self._recorder.ledger.release(hold)
+    def _charge(self, call: Call) -> None:
+        if not call.reached:
             return
-        usage = self._usage(self._call)
-        cost = usage.cost_nano_usd(self._call.model.price)
-        self._recorder.ledger.settle(hold, Amount(1, usage.total_tokens, cost))
+        usage = self._usage(call)
+        cost = usage.cost_nano_usd(call.model.price)
+        self._owed = Amount(1, usage.total_tokens, cost)
         trace = self.trace
         trace.input_tokens, trace.output_tokens = usage.input_tokens, usage.output_tokens
         trace.cached_tokens, trace.reasoning_tokens = usage.cached_tokens, usage.reasoning_tokens
@@ -230,15 +238,25 @@ class Record(AbstractAsyncContextManager["Record"]):
         return self._chunks[0] if self._chunks else {}
 
     async def complete(self) -> None:
-        """Hide what the model made up itself, and write the trace. Without the redactor's answer no body is kept."""
-        trace = self.trace
+        """Hide what the model made up itself, write the trace, and tell the ledger.
+
+        Without the redactor's answer no body is kept.
+        """
         if self._chunks and self._redactor is not None and self._redacted is not None:
             try:
                 await self._keep_answer(self._redactor, self._redacted.vault)
-            except GuardError as error:
-                trace.decision = trace.decision | {"answer_withheld": error.code}
+            except Exception as error:  # noqa: BLE001 - the border of a task: whatever it is, the hold must be settled
+                self._withhold(error)
         self._step("trace")
-        self._recorder.write(trace)
+        self._recorder.write(self.trace)
+        if self._hold is not None:
+            self._recorder.settle(self._hold, self._owed)
+
+    def _withhold(self, error: Exception) -> None:
+        code = error.code if isinstance(error, GuardError) else type(error).__name__
+        self.trace.response = self.trace.chunks = None
+        self.trace.decision = self.trace.decision | {"answer_withheld": code}
+        _log.error("the answer of trace %s is not kept: %s", self.trace.trace_id, code)
 
     async def _keep_answer(self, redactor: Redactor, vault: Vault) -> None:
         if self.trace.stream:

@@ -114,9 +114,10 @@ class LitellmAdapter:
         """Raise if LiteLLM does not know whom a target means: later it would blame the request."""
         try:
             self._litellm.get_llm_provider(model=model.target, api_base=model.provider.base_url)
-            return
         except self._litellm.exceptions.BadRequestError:
             failure = failures.answered_with(model, _NOT_FOUND, {})
+        else:
+            return
         raise failure
 
     def _hang_up(self, answer: Any) -> None:  # Any: LiteLLM's stream

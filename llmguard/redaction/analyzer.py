@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from llmguard.domain.errors import Fault
 from llmguard.redaction.cache import FindingsCache, Key, cache_key
 from llmguard.redaction.detector import Detector, Findings, Plan
 from llmguard.redaction.digest import rules_digest
@@ -185,13 +186,13 @@ class Analyzer:
         done.add_done_callback(lambda _: self._finish(job, done))
 
     def _finish(self, job: _Job, done: "asyncio.Future[list[Findings]]") -> None:
-        error = asyncio.CancelledError() if done.cancelled() else done.exception()
+        """Hand the results of a job, or its failure, to all who wait for them."""
+        stopped = Fault("redaction_unavailable", "The gateway is stopping.", retry_after_seconds=1)
+        error = stopped if done.cancelled() else done.exception()
         for place, (key, _) in enumerate(job):
             future = self._running.pop(key)
             if error is None:
                 future.set_result(done.result()[place])
-            elif isinstance(error, asyncio.CancelledError):
-                future.cancel()
             else:
                 future.set_exception(error)
                 future.exception()  # counts as retrieved, should every caller have hung up

@@ -35,7 +35,7 @@ _GAPS_THEN_CLOSE = re.compile(rf"{_GAP}*{_CLOSE}")
 _CLOSE_AT_END = re.compile(rf"{_CLOSE}\Z")
 _ESCAPE_BEGUN_AT_END = re.compile(r"(?:&[#a-z0-9]{0,5}|%[0-9A-Fa-f]?|\\{1,2}(?:u[0-9A-Fa-f]{0,3})?)\Z")
 _TYPE_ALONE = re.compile(rf"{_OPEN}{_GAP}*([A-Za-z0-9]+(?:{_GAP}+[A-Za-z0-9]+){{0,8}}){_GAP}*{_CLOSE}")
-_OPEN_CHARACTERS = "<\uff1c&%\\"
+_OPEN_CHARACTERS = frozenset("<\uff1c&%\\")
 
 
 class Match(NamedTuple):
@@ -71,7 +71,7 @@ class BentPlaceholders:
         typed = [_letters(entry.entity_type[:LONGEST_TYPE]) + entry.code.lower() for entry in entries]
         self._keys = sorted({*codes, *typed})
         firsts = {key[0] for key in self._keys}
-        self._starts = frozenset(_OPEN_CHARACTERS) | firsts | {first.upper() for first in firsts}
+        self._starts = _OPEN_CHARACTERS | firsts | {first.upper() for first in firsts}
 
     def replace(self, text: str, *, json: bool = False) -> str:
         """Return a whole text with the values put back.
@@ -98,9 +98,7 @@ class BentPlaceholders:
         done: list[str] = []
         at = 0
         for match in self._matches(text):
-            start, end, value = self._written(text, match, json=json)
-            if start < at:
-                continue
+            start, end, value = self._written(text, match, at, json=json)
             if not final and self._growing_from(text, at, min(start, len(text)), json=json) is not None:
                 break
             done += text[at:start], value
@@ -112,17 +110,13 @@ class BentPlaceholders:
 
     def matches(self, text: str) -> list[Match]:
         """Return where its placeholders stand in a whole text, in order, not overlapping."""
-        found: list[Match] = []
-        for match in self._matches(text):
-            if not found or match.start >= found[-1].end:
-                found.append(match)
-        return found
+        return list(self._matches(text))
 
     def _matches(self, text: str) -> Iterable[Match]:
-        coded = self._coded(text)
-        if not self._alone:
+        coded = self._coded(text) if _CODE_RUN.search(text) else ()
+        if not self._alone or _OPEN_CHARACTERS.isdisjoint(text):
             return coded
-        return sorted((*coded, *self._uncoded(text)))
+        return sorted((*coded, *self._uncoded(text)), key=_place)
 
     def _coded(self, text: str) -> Iterator[Match]:
         floor = 0
@@ -153,11 +147,12 @@ class BentPlaceholders:
             if entry is not None and match.end() - match.start() <= _LONGEST_BRACKETED:
                 yield Match(match.start(), match.end(), entry)
 
-    def _written(self, text: str, match: Match, *, json: bool) -> tuple[int, int, str]:
+    def _written(self, text: str, match: Match, at: int, *, json: bool) -> tuple[int, int, str]:
+        """Return what is replaced, from `at` on, by what."""
         start, end, entry = match
         if not json:
             return start, end, entry.text
-        if entry.number and text[start - 1 : start] == '"' and text[end : end + 1] == '"':
+        if entry.number and start > at and text[start - 1] == '"' and text[end : end + 1] == '"':
             return start - 1, end + 1, entry.text
         return start, end, entry.in_json_string()
 
@@ -224,6 +219,10 @@ def _type_start(text: str, floor: int, begin: int, kind: str) -> int:
         if at < floor or text[at : at + len(word)].upper() != word:
             return begin
     return at
+
+
+def _place(match: Match) -> int:
+    return match.start
 
 
 def _letters(text: str) -> str:

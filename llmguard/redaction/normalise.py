@@ -24,7 +24,7 @@ def _words(text: str) -> frozenset[str]:
 
 _TITLES = _words(
     """
-    mrs ms mister miss dr prof professor sir dame herr frau señor señora von van der den del the
+    mr mrs ms mx mister miss dr prof professor sir dame herr frau señor señora von van der den del the
     """
 )
 # Names that are everyday words: alone they say nothing about a person, and hiding each of them would ruin the text.
@@ -69,6 +69,11 @@ def name_parts(text: str) -> tuple[str, ...]:
         return ()
     parts = (word.strip(_EDGES) for word in words)
     return tuple(part for part in parts if _tells_a_person(part))
+
+
+def is_title(text: str) -> bool:
+    """Return whether a text is a title and nobody's name."""
+    return text.strip(_EDGES).casefold() in _TITLES
 
 
 def _tells_a_person(part: str) -> bool:

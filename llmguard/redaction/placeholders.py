@@ -13,7 +13,7 @@ value has the bare stem, whichever it is: in two requests that spell it differen
 
 import hmac
 import re
-from collections.abc import Container
+from collections.abc import Container, Sequence
 
 LONGEST_TYPE = (
     36  # of an entity type in a placeholder, so that a whole one always fits into what a stream may hold back
@@ -74,6 +74,16 @@ def protected_spans(text: str, entity_types: Container[str]) -> list[tuple[int, 
     spans = [match.span() for match in _CANONICAL.finditer(text)]
     spans.extend(match.span() for match in _DROPPED.finditer(text) if match[1] in entity_types)
     return sorted(spans)
+
+
+def mask(text: str, spans: Sequence[tuple[int, int]]) -> str:
+    """Return a text of the same length whose placeholders say nothing, not even their type, to who reads it.
+
+    Else `<EMAIL_ADDRESS_…>` is read as a label of what follows, and its letters as a name.
+    """
+    for start, end in spans:
+        text = f"{text[:start]}<{'_' * (end - start - 2)}>{text[end:]}"
+    return text
 
 
 def _spell(number: int, pairs: int) -> str:

@@ -11,7 +11,6 @@ from collections.abc import Collection, Iterable, Sequence
 from itertools import accumulate
 
 from llmguard.redaction.normalise import PERSON, name_parts
-from llmguard.redaction.placeholders import protected_spans
 from llmguard.redaction.spans import Span, cut_to_slot
 from llmguard.redaction.units import Unit
 
@@ -50,7 +49,7 @@ class KnownValues:
             self._exact.setdefault(text, entity_type)
 
     def spread(
-        self, units: Sequence[Unit], spans: Sequence[Sequence[Span]], entity_types: Collection[str]
+        self, units: Sequence[Unit], spans: Sequence[Sequence[Span]], closed: Sequence[Sequence[tuple[int, int]]]
     ) -> list[list[Span]]:
         """Return the spans of each unit with every other occurrence of the values.
 
@@ -63,7 +62,7 @@ class KnownValues:
             index = bisect_right(begins, start) - 1
             found.setdefault(index, []).append((start - begins[index], end - begins[index], entity_type))
         return [
-            _with(unit, own, found[index], entity_types) if index in found else list(own)
+            _with(unit, own, found[index], closed[index]) if index in found else list(own)
             for index, (unit, own) in enumerate(zip(units, spans, strict=True))
         ]
 
@@ -110,12 +109,11 @@ def _is_word(character: str) -> bool:
 
 
 def _with(
-    unit: Unit, own: Sequence[Span], found: Sequence[tuple[int, int, str]], entity_types: Collection[str]
+    unit: Unit, own: Sequence[Span], found: Sequence[tuple[int, int, str]], closed: Sequence[tuple[int, int]]
 ) -> list[Span]:
     spans = list(own)
     known = {(span.start, span.end) for span in own}
     news = sorted({one for one in found if one[:2] not in known}, key=_longest_first)
-    closed = protected_spans(unit.text, entity_types) if news else []
     for start, end, entity_type in news:
         if any(start < closed_end and closed_start < end for closed_start, closed_end in closed):
             continue

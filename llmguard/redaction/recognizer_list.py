@@ -34,10 +34,8 @@ def load_recognizers(files: Mapping[str, str]) -> list[EntityRecognizer]:
     try:
         provider = RecognizerRegistryProvider(registry_configuration=configuration)
         recognizers = list(provider.create_recognizer_registry().recognizers)
-    except ValidationError as error:
-        findings = [RuleFinding(RECOGNIZERS_FILE, _place(one["loc"]), one["msg"]) for one in error.errors()]
-    except Exception as error:  # noqa: BLE001  # Presidio and its recognizers raise any type; the CoE gets a finding
-        findings = [RuleFinding(RECOGNIZERS_FILE, "", _first_line(error, configuration))]
+    except Exception as error:  # noqa: BLE001  # Presidio and its recognizers raise any type; the CoE gets findings
+        findings = _findings(error, configuration)
     else:
         own = [recognizer for recognizer in recognizers if not isinstance(recognizer, SpacyRecognizer)]
         _take_offline(own)
@@ -68,11 +66,12 @@ def _take_offline(recognizers: Sequence[EntityRecognizer]) -> None:
             setattr(recognizer, "validate_result", has_public_suffix)  # noqa: B010  # mypy forbids assigning a method
 
 
-def _place(loc: Sequence[Any]) -> str:  # pydantic's location: names and numbers
-    return ".".join(map(str, loc))
-
-
-def _first_line(error: Exception, configuration: Any) -> str:  # any YAML value
-    if "recognizers" in configuration and not isinstance(configuration["recognizers"], list):
-        return "recognizers must be a list"
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+def _findings(error: Exception, configuration: dict[str, Any]) -> list[RuleFinding]:  # any YAML value
+    """Return what Presidio says is wrong; it wraps what pydantic found into a message that says nothing."""
+    cause = error if isinstance(error, ValidationError) else error.__cause__
+    if isinstance(cause, ValidationError):
+        return [RuleFinding(RECOGNIZERS_FILE, ".".join(map(str, one["loc"])), one["msg"]) for one in cause.errors()]
+    if not isinstance(configuration["recognizers"], list):
+        return [RuleFinding(RECOGNIZERS_FILE, "recognizers", "must be a list")]
+    first_line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return [RuleFinding(RECOGNIZERS_FILE, "", first_line)]

@@ -18,7 +18,7 @@ from llmguard.redaction.document import place_name, request_units, rewrite
 from llmguard.redaction.edits import Edit, apply
 from llmguard.redaction.findings import Action, Finding
 from llmguard.redaction.normalise import PERSON
-from llmguard.redaction.placeholders import PlaceholderCodes, spell_dropped
+from llmguard.redaction.placeholders import PlaceholderCodes, mask, protected_spans, spell_dropped
 from llmguard.redaction.profiles import Profile
 from llmguard.redaction.propagation import KnownValues
 from llmguard.redaction.spans import Span, spans_of
@@ -151,8 +151,11 @@ class Redactor:
 
     async def _spans(self, units: Sequence[Unit], rules: Profile, known: Sequence[tuple[str, str]]) -> list[list[Span]]:
         """Return what is personal in each unit, with every further occurrence of it and of the known values."""
-        found = await self._finder.find_all([unit.text for unit in units], rules)
-        spans = [spans_of(unit, findings, rules.actions) for unit, findings in zip(units, found, strict=True)]
+        closed = [protected_spans(unit.text, rules.actions) for unit in units]
+        found = await self._finder.find_all(
+            [mask(unit.text, own) for unit, own in zip(units, closed, strict=True)], rules
+        )
+        spans = [spans_of(*one) for one in zip(units, found, closed, strict=True)]
         values = {
             (span.entity_type, unit.text[span.start : span.end])
             for unit, own in zip(units, spans, strict=True)
@@ -160,7 +163,7 @@ class Redactor:
             if _action(rules.actions, span) != "report"
         }
         values.update(known)
-        return KnownValues(sorted(values), rules.allow).spread(units, spans, rules.actions) if values else spans
+        return KnownValues(sorted(values), rules.allow).spread(units, spans, closed) if values else spans
 
     async def _answer_edits(self, units: Sequence[Unit], vault: Vault) -> dict[Field, list[Edit]]:
         rules = self._rules(vault.profile)

@@ -1,10 +1,10 @@
 """Findings cut to the slots of a unit: what exactly is hidden, and under which type."""
 
-from collections.abc import Container, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from llmguard.redaction.findings import Finding
-from llmguard.redaction.placeholders import protected_spans
+from llmguard.redaction.normalise import PERSON, is_title
 from llmguard.redaction.units import Slot, Unit
 
 
@@ -17,15 +17,12 @@ class Span(NamedTuple):
     slot: Slot
 
 
-def spans_of(unit: Unit, findings: Sequence[Finding], entity_types: Container[str]) -> list[Span]:
-    """Return the spans of a unit, in order and not overlapping.
+def spans_of(unit: Unit, findings: Sequence[Finding], closed: Sequence[tuple[int, int]]) -> list[Span]:
+    """Return the spans of a unit, in order and not overlapping, none of them in a closed place.
 
     A finding over several leaves becomes a span in each; labels, spaces at the ends and placeholders that already stand
     there are left out. A number is taken whole.
     """
-    if not findings:
-        return []
-    closed = protected_spans(unit.text, entity_types)
     spans: list[Span] = []
     for finding in findings:
         for slot in unit.slots_in(finding.start, finding.end):
@@ -44,7 +41,7 @@ def cut_to_slot(unit: Unit, start: int, end: int, entity_type: str, slot: Slot) 
     text = unit.text[start:end]
     start += len(text) - len(text.lstrip())
     end -= len(text) - len(text.rstrip())
-    if start >= end or not any(map(str.isalnum, text)):
+    if not any(map(str.isalnum, text)) or (entity_type == PERSON and is_title(text.strip())):
         return None
     return Span(start, end, entity_type, slot)
 

@@ -15,7 +15,7 @@ from llmguard.redaction.restore import looks_like_json, restore_tokens, restore_
 # A field of a delta by its place: ("content",), ("tool_calls", 0, "function", "arguments"), ...
 FieldKey = tuple[str | int, ...]
 
-_UNTOUCHED = frozenset({"role", "id", "type", "name"})
+_UNTOUCHED = frozenset({"role", "id", "type", "name", "data"})  # data: sound in base64
 _HEAD_LENGTH = 64
 
 
@@ -122,30 +122,27 @@ class StreamRestorer:
 class _Field:
     """One text that grows."""
 
-    __slots__ = ("_head", "_held", "_is_arguments", "_json_mode", "_matcher", "_may_be_json")
+    __slots__ = ("_head", "_held", "_json", "_json_mode", "_matcher", "_undecided")
 
     def __init__(self, matcher: BentPlaceholders, key: FieldKey, *, json_mode: bool) -> None:
         self._matcher = matcher
         self._json_mode = json_mode
-        self._is_arguments = key[-1] == "arguments"
-        self._may_be_json = key == ("content",)
+        self._json = key[-1] == "arguments"
+        self._undecided = key == ("content",)
         self._held = ""
         self._head = ""
 
     def push(self, text: str) -> str:
-        if self._may_be_json and len(self._head) < _HEAD_LENGTH:
+        if self._undecided:
             self._head += text
-        done, self._held = self._matcher.replace_settled(
-            self._held + text if self._held else text, json=self._is_json()
-        )
+            self._json = looks_like_json(self._head, json_mode=self._json_mode)
+            self._undecided = not self._json and len(self._head) < _HEAD_LENGTH
+        done, self._held = self._matcher.replace_settled(self._held + text, json=self._json)
         return done
 
     def flush(self) -> str:
         held, self._held = self._held, ""
-        return self._matcher.replace(held, json=self._is_json()) if held else ""
-
-    def _is_json(self) -> bool:
-        return self._is_arguments or (self._may_be_json and looks_like_json(self._head, json_mode=self._json_mode))
+        return self._matcher.replace(held, json=self._json) if held else ""
 
 
 def delta_texts(delta: JsonObject) -> list[tuple[FieldKey, FieldKey, str]]:

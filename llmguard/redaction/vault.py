@@ -66,8 +66,9 @@ class Vault:
         """Tell how much it holds, and nothing of it."""
         return f"Vault(app={self.app!r}, profile={self.profile!r}, values={len(self._by_code)})"
 
-    def __len__(self) -> int:
-        """Count the placeholders given out."""
+    @property
+    def size(self) -> int:
+        """How many placeholders it has given out. No `__len__`, since an empty vault is a vault all the same."""
         return len(self._by_code)
 
     def restore(self, body: JsonObject) -> JsonObject:

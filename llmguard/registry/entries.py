@@ -119,7 +119,7 @@ class PresetEntry(Entry):
     tools: ToolsField = Field("forbidden", description="forbidden, allowed, or a list of the only tools allowed.")
     images: Literal["forbidden", "allowed"] = Field("forbidden", description="Whether apps may send images.")
     redaction: Text = Field("standard", description="A profile of redaction/profiles.yaml.")
-    response: ResponseEntry = Field(ResponseEntry(filters=[]), description="What is done with answers.")
+    response: ResponseEntry = Field(ResponseEntry(filters=[]), description="What is done with an answer before the app gets it.")
     on_violation: OnViolation = Field(
         "refuse", description="refuse: say what is allowed. clamp: use the nearest allowed value, and say so."
     )

@@ -17,7 +17,8 @@ from ruamel.yaml.reader import ReaderError
 from llmguard.registry.finding import Loc, Problem
 
 _loads = ryaml.loads  # type: ignore[attr-defined]  # ryaml re-exports it without saying so to type checkers
-_RYAML_POSITION = re.compile(r"line (\d+) column (\d+)")
+_RYAML_POSITION = re.compile(r"(?:at )?line (\d+) column (\d+)")
+_DEEPEST = 20  # a registry has five levels
 _QUOTED = re.compile(r"`[^`]*`|\"[^\"]*\"|'[^']*'")  # parts of a message that repeat the file
 
 
@@ -48,7 +49,7 @@ def syntax_problem(text: str, complaint: NotYaml) -> Problem | None:
     except ReaderError as error:
         return _not_yaml("a character that YAML does not allow", position_at(text, error.position))
     except YAMLError:
-        return _not_yaml("not readable", (1, 1))
+        return _not_yaml("nested too deeply", (1, 1))
     if any(layout.duplicates()):
         return None
     found = _RYAML_POSITION.search(str(complaint))
@@ -72,7 +73,10 @@ class Layout:
         """
         yaml = YAML()
         yaml.composer.warn_double_anchors = False  # the warning would print lines of the file
-        self._root: Node | None = yaml.compose(text)
+        try:
+            self._root: Node | None = yaml.compose(text)
+        except RecursionError:
+            raise YAMLError("nested too deeply") from None
 
     def position(self, loc: Loc, *, on_key: bool) -> tuple[int, int]:
         """Return line and column, from 1, of the key or value at `loc`; of its nearest parent if it is not there."""
@@ -113,6 +117,8 @@ def _mark(node: Node | None) -> tuple[int, int]:
 
 
 def _innermost(node: Node | None, position: tuple[int, int], loc: Loc) -> Loc:
+    if len(loc) > _DEEPEST:  # an anchor that contains itself
+        return ()
     children: list[tuple[Node, Node, Loc]] = []
     if isinstance(node, MappingNode):
         children = [(key, value, (*loc, str(key.value))) for key, value in node.value]

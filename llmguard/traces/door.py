@@ -109,7 +109,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         length = int(self.headers.get("content-length") or 0)
         if self.path != "/read" or not 0 < length <= _MAX_REQUEST_BYTES:
-            self._send(404, {"error": "POST /read with a small JSON body"})
+            self._send(404, {"error": f"POST /read with JSON of at most {_MAX_REQUEST_BYTES} bytes"})
             return
         body = self.rfile.read(length)
         with desk.seats:

@@ -44,12 +44,15 @@ class Passes:
         self._wake = threading.Event()
 
     def wait_for_next(self) -> bool:
-        """Ask for a pass and return whether one begun from now on has ended well, within some seconds."""
+        """Ask for a pass and return whether one begun from now on has ended well, within some seconds.
+
+        While passes fail nobody waits: the answer is False at once.
+        """
         with self._condition:
             wanted = self._begun + 1
             self._wake.set()
-            ended = self._condition.wait_for(lambda: self._ended >= wanted, _REFRESH_SECONDS)
-            return ended and self._last_was_good
+            self._condition.wait_for(lambda: self._ended >= wanted or not self._last_was_good, _REFRESH_SECONDS)
+            return self._ended >= wanted and self._last_was_good
 
     def begin(self) -> None:
         """Say that a pass looks at the spool from now on."""
@@ -84,7 +87,7 @@ class Ingester:
         self._backoff_seconds = _FIRST_BACKOFF_SECONDS
 
     def stop(self) -> None:
-        """Make `run` take what is left in the spool and return; for any thread or signal handler."""
+        """Make `run` take what is left in the spool and return; for any thread, not for signal handlers."""
         self._stop.set()
         self._passes.wake()
 
@@ -100,11 +103,12 @@ class Ingester:
 
     def _run_alone(self) -> bool:
         while True:
+            is_last_try = self._stop.is_set()
             try:
                 self._work()
             except (duckdb.Error, OSError, TraceStoreError) as error:
                 _report(error)
-                if self._stop.is_set():
+                if is_last_try:
                     return False
                 self._stop.wait(_FIRST_BACKOFF_SECONDS)
             else:
@@ -158,12 +162,6 @@ def _report(error: Exception) -> None:
     _LOG.error("traces cannot be stored, they wait in the spool: %s", words)
 
 
-def _stop_without_parent(ingester: Ingester, parent: int) -> None:
-    while os.getppid() == parent:
-        threading.Event().wait(1.0)
-    ingester.stop()
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run as a process of its own."""
     parser = argparse.ArgumentParser(
@@ -175,13 +173,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr)
     os.umask(0o077)
     os.nice(_NICENESS)
-    ingester = Ingester(options.data)
+    told: list[int] = []  # a handler that set an event could meet its lock, held by the code that it interrupts
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda _number, _frame: ingester.stop())
-    if options.follow_parent:
-        watch = threading.Thread(target=_stop_without_parent, args=(ingester, os.getppid()), daemon=True)
-        watch.start()
-    return 0 if ingester.run() else 1
+        signal.signal(number, lambda number, _frame: told.append(number))
+    parent = os.getppid()
+    ingester, results = Ingester(options.data), list[bool]()
+    worker = threading.Thread(target=lambda: results.append(ingester.run()), name="ingester")
+    worker.start()
+    while worker.is_alive() and not told and (os.getppid() == parent or not options.follow_parent):
+        worker.join(_IDLE_SECONDS)
+    ingester.stop()
+    worker.join()
+    return 0 if results == [True] else 1
 
 
 if __name__ == "__main__":

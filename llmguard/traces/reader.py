@@ -33,6 +33,7 @@ from llmguard.traces.store import TraceStore
 _POLL_SECONDS = 0.05
 _PATIENCE_SECONDS = 10.0
 _ANSWER_SECONDS = 60.0
+_IDS_AT_ONCE = 10_000
 _LOG = logging.getLogger(__name__)
 _FOUND = ("status", "code", "app", "preset", "provider", "model", "input_tokens", "output_tokens", "cached_tokens")
 
@@ -85,7 +86,12 @@ class TraceReader:
         Raises:
             TraceStoreError: some ids are not in the spool, and whether they are in the store cannot be seen now.
         """
-        arguments = {"ids": sorted(ids)}
+        wanted = sorted(ids)
+        parts = [wanted[start : start + _IDS_AT_ONCE] for start in range(0, len(wanted), _IDS_AT_ONCE)]
+        return {trace_id: row for part in parts for trace_id, row in self._find_some(part).items()}
+
+    def _find_some(self, ids: Collection[str]) -> dict[str, JsonObject]:
+        arguments = {"ids": ids}
         spooled: dict[str, JsonObject] = {}
         try:
             found: dict[str, JsonObject]

@@ -3,6 +3,9 @@
 import asyncio
 import json
 import logging
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -15,9 +18,10 @@ from tests.support.builders import FrozenClock, a_model, a_provider
 from tests.support.foreign_wires import WIRES
 from tests.support.provider_server import ProviderServer
 
+ROOT = Path(__file__).parents[2]
 TRACE = "019aafd0-0000-7000-8000-000000000001"
 KEY = "sk-ant-upstream-secret-1234567890"
-SAID = "Grüße an Dana Müller, dana@example.com – 😀"
+SAID = "Grüße an Dana Müller, dana@example.com, 😀"
 
 
 @pytest.fixture
@@ -46,6 +50,7 @@ def gemini(server):
     return a_model(name="gemini", target="gemini/gemini-2.5-flash", provider=provider)
 
 
+TOO_LONG = "prompt%20is%20too%20long:%20210000%20tokens%20%3E%20200000"  # in Anthropic's words
 MODELS = pytest.mark.parametrize("model_at", [claude, gemini])
 
 
@@ -68,6 +73,13 @@ def deltas_of(chunks):
     return [choice["delta"] for chunk in chunks for choice in chunk["choices"]]
 
 
+@pytest.fixture
+def shown(caplog, capfd):
+    """Return what was logged and printed so far."""
+    caplog.set_level(logging.DEBUG)
+    return lambda: caplog.text + "".join(capfd.readouterr())
+
+
 @MODELS
 async def test_answer_is_translated_both_ways(providers, server, model_at):
     call = providers.call([model_at(server)], a_body(temperature=0.2), trace_id=TRACE)
@@ -82,6 +94,18 @@ async def test_answer_is_translated_both_ways(providers, server, model_at):
     assert got.request_id == TRACE
     assert KEY in (got.headers.get("x-api-key"), got.headers.get("x-goog-api-key"))
     json.dumps(answer)
+
+
+async def test_anthropic_gets_the_translated_request_and_nothing_else(providers, server):
+    await collect(providers.call([claude(server)], a_body(temperature=0.2), trace_id=TRACE))
+
+    assert server.received[0].json == {
+        "model": "claude-sonnet-4-5",
+        "system": [{"type": "text", "text": "Be brief."}],
+        "messages": [{"role": "user", "content": [{"type": "text", "text": SAID}]}],
+        "temperature": 0.2,
+        "max_tokens": 100,
+    }
 
 
 async def test_cached_tokens_of_anthropic_are_part_of_the_input(providers, server):
@@ -121,10 +145,10 @@ async def test_tool_calls_are_translated(providers, server, model_at, stream):
 
 
 @pytest.mark.parametrize(
-    ("behaviour", "code", "may_have_cost"),
+    "failing",
     [
         ("status=400", "invalid_request", False),
-        ("status=400+error_text=prompt%20is%20too%20long:%20210000%20tokens%20%3E%20200000", "context_length_exceeded", False),
+        (f"status=400+error_text={TOO_LONG}", "context_length_exceeded", False),
         ("status=401+code=authentication_error", "provider_error", False),
         ("status=403+code=permission_error", "provider_error", False),
         ("status=404+code=not_found_error", "provider_error", False),
@@ -135,10 +159,8 @@ async def test_tool_calls_are_translated(providers, server, model_at, stream):
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("stream", [False, True])
-async def test_failure_has_its_code_and_gives_nothing_away(
-    providers, server, caplog, capfd, behaviour, code, may_have_cost, stream
-):
-    caplog.set_level(logging.DEBUG)
+async def test_failure_has_its_code_and_gives_nothing_away(providers, server, shown, failing, stream):
+    behaviour, code, may_have_cost = failing
     server.script(behaviour)
     model = claude(server, first_byte_timeout_seconds=1.0)
     call = providers.call([model], a_body(stream=stream), trace_id=TRACE)
@@ -148,10 +170,10 @@ async def test_failure_has_its_code_and_gives_nothing_away(
 
     failure = caught.value
     assert (failure.code, call.reached, call.may_have_cost) == (code, True, may_have_cost)
-    printed = "".join(capfd.readouterr())
-    shown = f"{failure} {failure!r} {failure.hint} {failure.param} {call!r} {call.attempts} {caplog.text} {printed}"
+    assert len(server.received) == 1  # LiteLLM repeats nothing on its own
+    told = f"{failure} {failure!r} {failure.hint} {failure.param} {call!r} {call.attempts} {shown()}"
     for secret in (KEY, "dana@example.com", "Müller", "127.0.0.1"):
-        assert secret not in shown
+        assert secret not in told
     assert failure.__cause__ is None
     assert failure.__context__ is None or failure.__suppress_context__
 
@@ -256,3 +278,52 @@ async def test_parameter_that_the_target_does_not_know_is_refused_and_not_droppe
 
     assert caught.value.code == "invalid_request"
     assert server.received == []
+
+
+OFFLINE_SCRIPT = """
+import asyncio, json, resource, socket, sys, threading
+
+strangers = []
+def watched(name):
+    plain = getattr(socket.socket, name)
+    def connect(self, address):
+        if self.family != socket.AF_UNIX and address[0] not in {"127.0.0.1", "::1"}:
+            strangers.append(str(address))
+            raise OSError("no network")
+        return plain(self, address)
+    setattr(socket.socket, name, connect)
+watched("connect"); watched("connect_ex")
+look_up = socket.getaddrinfo
+def getaddrinfo(host, *args, **kwargs):
+    if host not in {"127.0.0.1", "localhost", None}:
+        strangers.append(host)
+        raise OSError("no network")
+    return look_up(host, *args, **kwargs)
+socket.getaddrinfo = getaddrinfo
+
+from llmguard.providers.calling import Providers
+from llmguard.providers.tokens import TokenCounter
+from tests.contract.test_provider_litellm import a_body, a_tool, claude, collect
+from tests.support.builders import FrozenClock
+from tests.support.foreign_wires import WIRES
+from tests.support.provider_server import ProviderServer
+
+async def main():
+    providers = Providers(environ={"FOREIGN_KEY": "sk-x"}, clock=FrozenClock(), tokens=TokenCounter())
+    assert "litellm" not in sys.modules
+    with ProviderServer(wires=WIRES) as server:
+        for body in (a_body(), a_body(stream=True), a_body(tools=[a_tool()])):
+            assert await collect(providers.call([claude(server)], body, trace_id="t"))
+    await providers.close()
+    await asyncio.sleep(0.2)  # what LiteLLM does behind our back has its chance
+    print(json.dumps({"strangers": strangers, "imported": "litellm" in sys.modules}))
+
+asyncio.run(main())
+"""
+
+
+def test_litellm_is_imported_at_the_first_call_and_talks_to_nobody_else():
+    done = subprocess.run([sys.executable, "-c", OFFLINE_SCRIPT], capture_output=True, text=True, check=True, cwd=ROOT)
+
+    assert json.loads(done.stdout) == {"strangers": [], "imported": True}
+    assert done.stderr == ""

@@ -47,6 +47,11 @@ def an_ingester(places):
     )
 
 
+def wait_until_it_works(ingester, places):
+    while not (places.address.exists() and f'"pid":{ingester.pid}}}' in places.address.read_text()):
+        time.sleep(0.01)
+
+
 @pytest.fixture
 def places(tmp_path):
     places = Places(tmp_path / "data")
@@ -81,7 +86,7 @@ def test_what_was_acknowledged_is_stored_once_whoever_is_killed_whenever(places,
                 victim.wait()
             if ingester in victims:
                 ingester = an_ingester(places)
-        time.sleep(chance.random() * 0.3)
+        wait_until_it_works(ingester, places)
         ingester.send_signal(signal.SIGTERM)
 
     assert ingester.wait() == 0
@@ -118,8 +123,7 @@ def test_after_a_kill_of_everything_a_reader_alone_shows_each_trace_once(places,
 def test_on_sigterm_the_ingester_takes_everything_and_ends_with_zero(places, tmp_path):
     log = tmp_path / "acknowledged"
     ingester = an_ingester(places)
-    while not places.address.exists():
-        time.sleep(0.01)
+    wait_until_it_works(ingester, places)
     with log.open("wb") as acknowledged:
         writer = a_writer(places, "w", acknowledged)
         while len(acknowledged_ids(log)) < 500:

@@ -3,7 +3,7 @@ import pytest
 
 from tests.support.gateway import Gateway
 from tests.support.provider_server import ProviderServer
-from tests.support.registries import a_registry
+from tests.support.journey_registry import a_registry
 
 
 @pytest.fixture(scope="session")

@@ -51,9 +51,9 @@ def test_clamping_preset_says_what_it_changed(client, gateway):
         model="clamped", messages=HELLO, temperature=1.5, max_tokens=5000
     )
 
-    assert answer.headers["x-llmguard-adjusted"] == "temperature,max_tokens"
+    assert set(answer.headers["x-llmguard-adjusted"].split(",")) == {"temperature", "max_tokens"}
     trace = gateway.trace(answer.headers["x-llmguard-trace-id"])
-    assert trace["decision"]["adjusted"] == ["temperature", "max_tokens"]
+    assert set(trace["decision"]["adjusted"]) == {"temperature", "max_tokens"}
     assert (trace["request"]["temperature"], trace["request"]["max_tokens"]) == (0.5, 100)
 
 

@@ -107,8 +107,8 @@ def test_history_with_tool_calls_and_results_is_hidden_too(client, provider):
     }
     assert_nowhere(bytes(provider.raw))
     sent = provider.received[-1].json["messages"]
-    assert json.loads(sent[3]["tool_calls"][0]["function"]["arguments"])["account"].startswith("<IBAN_CODE_")
-    assert json.loads(sent[4]["content"])["ok"] is True
+    assert json.loads(sent[2]["tool_calls"][0]["function"]["arguments"])["account"].startswith("<IBAN_CODE_")
+    assert json.loads(sent[3]["content"])["ok"] is True
 
 
 def test_two_people_in_two_messages_never_swap(client):

@@ -10,30 +10,38 @@ import pytest
 
 from tests.support.gateway import Gateway
 from tests.support.provider_server import ProviderServer
-from tests.support.registries import a_registry
+from tests.support.journey_registry import a_registry
 
 CALLERS = 200
 ALLOWED = 50
 OUTPUT_TOKENS = 200  # the preset's default, which the provider uses up to the last one
 
 
-def ask(gateway, key, number):
+def a_client(gateway, key):
+    return openai.OpenAI(base_url=gateway.base_url, api_key=key, max_retries=0, timeout=60)
+
+
+def ask(client, number):
     """Return the trace id of one answered request, or the code that refused it."""
-    with openai.OpenAI(base_url=gateway.base_url, api_key=key, max_retries=0, timeout=60) as client:
-        try:
-            answer = client.chat.completions.with_raw_response.create(
-                model="chat", messages=[{"role": "user", "content": f"Number {number:03}"}]
-            )
-        except openai.APIStatusError as error:
-            return error.code
-        except openai.APIConnectionError:
-            return "connection"
+    try:
+        answer = client.chat.completions.with_raw_response.create(
+            model="chat", messages=[{"role": "user", "content": f"Number {number:03}"}]
+        )
+    except openai.APIStatusError as error:
+        return error.code
+    except openai.APIConnectionError:
+        return "connection"
     return answer.headers["x-llmguard-trace-id"]
 
 
-def ask_all_at_once(gateway, key):
-    with ThreadPoolExecutor(CALLERS) as pool:
-        return list(pool.map(lambda number: ask(gateway, key, number), range(CALLERS)))
+def ask_all_at_once(gateway, key, callers=CALLERS):
+    with a_client(gateway, key) as client, ThreadPoolExecutor(callers) as pool:
+        return list(pool.map(lambda number: ask(client, number), range(callers)))
+
+
+def ask_once(gateway, key):
+    with a_client(gateway, key) as client:
+        return ask(client, 1)
 
 
 @pytest.fixture
@@ -123,14 +131,14 @@ def test_changed_quota_holds_from_the_next_request_on(tmp_path, provider):
     registry = a_registry(provider.base_url, quota="{requests_per_minute: 1}")
     with Gateway(tmp_path, registry) as gateway:
         key = gateway.issue_key("helpdesk")
-        first, second = ask(gateway, key, 1), ask(gateway, key, 2)
+        first, second = ask_once(gateway, key), ask_once(gateway, key)
         gateway.registry.write_text(a_registry(provider.base_url, quota="{requests_per_minute: 100}"))
 
         gateway.wait_until(lambda: json.loads(gateway.get("/v1/me", key)[2])["quota"][0]["limit"] == 100, seconds=1.5)
 
         assert "-" in first
         assert second == "rate_limit_exceeded"
-        assert "-" in ask(gateway, key, 3)
+        assert "-" in ask_once(gateway, key)
 
 
 def test_broken_registry_never_replaces_a_good_one_and_check_says_what_is_wrong(tmp_path, provider):
@@ -145,7 +153,7 @@ def test_broken_registry_never_replaces_a_good_one_and_check_says_what_is_wrong(
         assert checked.returncode == 1
         assert "temprature" in checked.stdout
         assert "temperature" in checked.stdout.replace("temprature", "")
-        assert "-" in ask(gateway, key, 1)
+        assert "-" in ask_once(gateway, key)
 
 
 def test_stopping_drains_streams_and_flushes_traces(tmp_path, provider):
@@ -163,5 +171,5 @@ def test_stopping_drains_streams_and_flushes_traces(tmp_path, provider):
 
         assert gateway.stop() == 0
         assert got.strip() == text.strip()
-        [trace] = gateway.traces()
+        [trace] = gateway.traces("--preset", "chat")
         assert trace["status"] == 200

@@ -27,6 +27,7 @@ class PatternFinder:
 
     def __init__(self, *profiles, people=PEOPLE, broken=False):
         self.profiles = {profile.name: profile for profile in profiles or (a_profile(),)}
+        self.digest = "0" * 64
         self.broken = broken
         self.read = []  # what it was asked to read
         names = "|".join(re.escape(name) for name in sorted(people, key=len, reverse=True))

@@ -254,13 +254,10 @@ class Exchange:
         if self.how.get("close") == "before":
             self.request.outcome = "closed"
             return False
-        status = self.failing_status(body)
-        if status:
+        if status := self.failing_status(body):
             await self.send_error(status)
             return True
-        if body.get("stream"):
-            return await self.stream(body)
-        return await self.complete(body)
+        return await (self.stream(body) if body.get("stream") else self.complete(body))
 
     def failing_status(self, body: dict) -> int:
         attempt = self.server.count_attempt(self.request.request_id)

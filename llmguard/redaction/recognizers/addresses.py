@@ -18,12 +18,12 @@ from llmguard.redaction.recognizers.address_words import (
 )
 from llmguard.redaction.recognizers.base import GatedRecognizer, Hit
 from llmguard.redaction.recognizers.gazetteers import countries
-from llmguard.redaction.recognizers.names import UPPER
+from llmguard.redaction.recognizers.names import UPPER, titled
 from llmguard.redaction.recognizers.trie import phrase_regex
 from llmguard.redaction.recognizers.vocabulary import NOT_NAMES
 
 _W = rf"[{UPPER}][^\W\d_]*(?:[.'’-][^\W\d_]+)*\.?"
-_SMALL = r"(?:of|the|de|del|della|delle|dei|di|da|do|dos|das|du|des|la|le|les|el|los|las|l['’]|d['’]|van|von|der|den|ten|ter|zu|zur|am|an|im|in|na|y|e|i|u|og|et|sur|aan|op|bij|af|u\.|ul\.|út|utca|útja|ulica|cesta|tér|tee|mnt|pst|náměstí|třída|ulice|rakpart|sor|köz|körút|krt\.)"
+_SMALL = r"(?:of|the|de|del|della|delle|dei|di|da|do|dos|das|du|des|la|le|les|el|los|las|l['’]|d['’]|van|von|der|den|ten|ter|zu|zur|am|an|im|in|na|y|e|i|u|og|et|sur|aan|op|bij|af|nad|pod|pri|sous|sur|upon|bei|ob|u\.|ul\.|út|utca|útja|ulica|cesta|tér|tee|mnt|pst|náměstí|třída|ulice|rakpart|sor|köz|körút|krt\.)"
 _WORDS = rf"(?:{_W}|\d{{1,4}}(?:st|nd|rd|th)?)(?: (?:{_SMALL} ?){{0,3}}(?:{_W}|\d{{1,4}}(?:st|nd|rd|th)?)){{0,5}}"
 _FEW_WORDS = rf"(?:{_W})(?:[ -](?:{_SMALL} ?){{0,2}}{_W}){{0,3}}"
 _NUMBER = r"\d{1,6}[A-Za-z]?(?:[-/]\d{1,5}[A-Za-z]?)?"
@@ -42,8 +42,8 @@ _CORES = (
     ("post box", 0.9, re.compile(rf"{_START}(?:\d{{1,4}} )?(?i:P\.? ?O\.? ?Box|Post Office Box|Postfach|Apartado(?: de correos)?|Boîte postale|BP|Casella postale|Postbus|GPO Box)\.? ?#?\d{{1,7}}(?!\w)")),
     ("military mail", 0.95, re.compile(r"(?i)(?<!\w)(?:(?:PSC|CMR|Unit|USS|USNS|USCGC|USNV) [\w ]{1,24}?,?\s{0,3}(?:Box \d{1,6})?[,\s]{1,4})?(?:APO|FPO|DPO),? A[AEP],? \d{5}(?:-\d{4})?")),
     ("number, words and unit", 0.85, re.compile(rf"{_START}{_NUMBER},? {_WORDS}(?: ?,? ?\d{{1,5}}\.?)?(?:,? |,?\s{{1,4}}){_UNIT}")),
-    ("number, any words and apartment", 0.85, re.compile(rf"{_START}(?:\d{{1,4}} )?{_NUMBER},? {_W}(?: [^\W_][\w.'’-]{{0,24}}){{0,6}},?\s{{1,4}}(?i:Apt|Apartment|Suite|Ste|Flat|Appt)\.? ?#?\d{{1,5}}[A-Za-z]?(?!\w)")),
-    ("number, words and number", 0.0, re.compile(rf"{_START}{_NUMBER} {_WORDS}(?: \d{{1,5}}\.?)?(?=,? ?\n|, )")),
+    ("number, any words and apartment", 0.85, re.compile(rf"{_START}(?:\d{{1,4}} )?{_NUMBER},? [{UPPER}][^\W\d_]+(?: [^\W_][\w'’-]{{0,24}}){{0,6}},?\s{{1,4}}(?i:Apt|Apartment|Suite|Ste|Flat|Appt)\.? ?#?\d{{1,5}}[A-Za-z]?(?!\w)")),
+    ("number, words and number", 0.0, re.compile(rf"{_START}{_NUMBER} {_WORDS}(?: \d{{1,5}})?\.?(?=,? ?\n|, )")),
     ("number and words after a preposition", 0.7, re.compile(rf"(?i:\b(?:at|to|address is|address:|office is at|lives? (?:at|on)|living at|moved to|located at|reside[sd]? at|delivered to|sent to|ship to|visit)) (?P<v>(?:\d{{1,4}} )?{_NUMBER} {_FEW_WORDS} \d{{1,4}}(?![\w%:.]))")),
     ("street after a preposition", 0.7, re.compile(rf"(?i:\b(?:on|at|in|along|near|off|to|from|of|and)) (?P<v>(?:{_W} ){{1,3}}(?:Street|Road|Avenue|Lane|Boulevard|Drive|Crescent|Terrace|Parkway))(?!\w)")),
     ("corner of two streets", 0.8, re.compile(rf"(?i)(?:the )?(?:corner|intersection) of (?:(?-i:{_WORDS})|[\w .]{{3,30}}?(?:street|road|avenue|lane|\d)) (?:and|&) (?:(?-i:{_WORDS})(?: (?:street|road|avenue|st|ave|rd))?|[\w .]{{3,30}}?(?:street|road|avenue|lane|\d{{1,4}})(?!\w))")),
@@ -54,11 +54,13 @@ _CORES = (
     ("British postal code", 0.85, re.compile(r"(?<!\w)(?:GIR ?0AA|(?:[A-PR-UWYZ]\d[\dA-HJKPSTUW]?|[A-PR-UWYZ][A-HK-Y]\d[\dABEHMNPRVWXY]?) \d[ABD-HJLNP-UW-Z]{2})(?!\w)")),
     ("Canadian postal code", 0.85, re.compile(r"(?<!\w)[ABCEGHJ-NPRSTVXY]\d[ABCEGHJ-NPRSTV-Z] \d[ABCEGHJ-NPRSTV-Z]\d(?!\w)")),
     ("Dutch postal code and town", 0.75, re.compile(rf"(?<![\w.])[1-9]\d{{3}} [A-Z]{{2}},? {_FEW_WORDS}")),
-    ("place after a verb of living", 0.7, re.compile(rf"(?i:\b(?:born in|gr[eo]w(?:ing)? up in|moved (?:here )?(?:from|to)|originally from|lives? in|lived in|living in|reside[sd]? in|home ?town (?:of|is)|home city (?:of )?|relocat(?:e|ed|ing) (?:to|from)|arrived (?:at|in)|vacation in|holiday in|visiting|native of|native from)) (?:(?:the|sunny|nearby) )?(?P<v>{_FEW_WORDS})")),
+    ("place after a verb of living", 0.7, re.compile(rf"(?i:\b(?:born in|gr[eo]w(?:ing)? up in|moved (?:here )?(?:from|to)|originally from|lives? in|lived in|living in|reside[sd]? in|home ?town (?:of|is)|home city(?: of)?|relocat(?:e|ed|ing) (?:to|from)|arrived (?:at|in)|vacation in|holiday in|visiting|native of|native from)) (?:(?:the|sunny|nearby) )?(?P<v>{_FEW_WORDS})")),
     ("coordinates", 0.8, re.compile(r"(?<![\w.])-?\d{1,2}\.\d{4,8}°?(?: ?[NS])?, ?-?\d{1,3}\.\d{4,8}°?(?: ?[EW])?(?![\w.])")),
 )  # fmt: skip
 
-_SEPARATOR = re.compile(r"(?:[ \t]{0,3}(?:,|\\n)?[ \t]{0,2}\r?\n[ \t>|*•?]{0,12}(?:, )?|[ \t]{0,2},[ \t]{0,3}|[ \t]{1,3}(?:- )?|\\n[ \t]{0,3})")
+_SEPARATOR = re.compile(
+    r"(?:[ \t]{0,3}(?:,|\\n)?[ \t]{0,2}\r?\n[ \t>|*•?]{0,12}(?:, )?|[ \t]{0,2},[ \t]{0,3}|[ \t]{1,3}(?:- )?|\\n[ \t]{0,3})"
+)
 _ZIP = r"(?:\d{5}-\d{4}|\d{3} \d{2}|\d{3}-\d{4}|\d{4,6}|[A-Z]{1,2}\d[\dA-Z]? \d[A-Z]{2}|[A-Z]\d[A-Z] ?\d[A-Z]\d|\d{4} ?[A-Z]{2})(?![\w-]|[.:,]\d| \d{2})"
 _COUNTRIES = phrase_regex(tuple(sorted(countries())))
 _STRONG = tuple(
@@ -80,46 +82,58 @@ _ENDS_IN_UNIT = re.compile(rf"{_UNIT}\Z".replace(r"(?!\w)", ""))
 _BLANK_LINE = re.compile(r"[ \t]{0,3}\r?\n[ \t>]{0,4}\r?\n[ \t>]{0,12}")
 _TOWN_AND_CODE = re.compile(rf"{_FEW_WORDS},? {_ZIP}(?=\s|$)")
 _MAX_PARTS = 7
+_SURE = 0.85  # a street's own form says more than its words: `2249 College Street`
 
 
 class StreetAddressRecognizer(GatedRecognizer):
     """LOCATION: streets with their number, post boxes, postal codes with their town, and what follows them."""
 
     ENTITIES: ClassVar = ("LOCATION",)
-    GATES: ClassVar = (r"\d[\dA-Za-z/-]{0,6},? .", r"[a-z.] \d", r"street|road|avenue|lane|boulevard|drive|crescent|terrace|parkway|corner of", r"[a-z], ?[A-Z]{2}")
+    GATES: ClassVar = (
+        r"\d[\dA-Za-z/-]{0,6},? .",
+        r"[a-z.] \d",
+        r"street|road|avenue|lane|boulevard|drive|crescent|terrace|parkway|corner of",
+        r"[a-z], ?[A-Z]{2}",
+    )
 
     def find(self, text: str) -> Iterable[Hit]:
         """Return the addresses in the text."""
-        titled = text.title() if text.islower() else text  # chat in small letters
-        is_small = titled is not text and len(titled) == len(text)
+        cased = titled(text) if text.islower() else text  # chat in small letters
+        is_small = cased is not text and len(cased) == len(text)
         if is_small:
-            text = titled
+            text = cased
         for name, score, core in _CORES:
             for match in core.finditer(text):
                 start, end = match.span("v" if "v" in core.groupindex else 0)
-                if _reads_as_something_else(text[start:end]) or _is_shouted(name, text[start:end]) or (is_small and _has_common_word(text[start:end])):
+                if (
+                    _reads_as_something_else(text[start:end], is_sure=score >= _SURE)
+                    or _is_shouted(name, text[start:end])
+                    or (is_small and _has_common_word(text[start:end]))
+                ):
                     continue
-                grown, is_strong = _grow(text, end)
+                grown, is_strong = _grow(text, start, end)
                 if score or is_strong or grown > end:
                     yield Hit(start, grown, "LOCATION", score or (0.75 if is_strong else 0.6), name)
 
 
-def _grow(text: str, end: int) -> tuple[int, bool]:
+def _grow(text: str, start: int, end: int) -> tuple[int, bool]:
     """Return where the address ends, and whether anything certain belonged to it."""
-    kept, position, is_strong, towns, has_code = end, end, False, 0, False
+    kept, position, towns, has_code = end, end, 0, False
+    is_strong = after_unit = bool(_ENDS_IN_UNIT.search(text, start, end))
     for _ in range(_MAX_PARTS):
         separator = _SEPARATOR.match(text, position)
         if not separator:
             break
         strong = None if has_code and "," not in separator.group() else _first_strong(text, separator.end())
         if strong:
-            has_code = text[strong - 1].isdigit() and not _ENDS_IN_UNIT.search(text, position, strong)
+            after_unit = bool(_ENDS_IN_UNIT.search(text, position, strong))
+            has_code = text[strong - 1].isdigit() and not after_unit
             kept = position = strong
             is_strong, towns = True, 0
             continue
         if has_code:
             break
-        town = _TOWN.match(text, separator.end()) if separator.group().strip(" \t") else None
+        town = _TOWN.match(text, separator.end()) if separator.group().strip(" \t") or after_unit else None
         if not town or towns > 1 or _reads_as_something_else(town.group()):
             break
         position = town.end()
@@ -128,7 +142,7 @@ def _grow(text: str, end: int) -> tuple[int, bool]:
         coded = _TOWN_AND_CODE.match(text, after.end()) if after and is_strong else None
         if coded:
             return coded.end(), True
-        if "\n" not in separator.group() and "," in separator.group() and _ends_part(text, position):
+        if "\n" not in separator.group() and ("," in separator.group() or after_unit) and _ends_part(text, position):
             kept = position
     return kept, is_strong
 
@@ -145,10 +159,10 @@ def _ends_part(text: str, position: int) -> bool:
     return position >= len(text) or not (text[position].isalnum() or text[position] in "_(@'’:=")
 
 
-def _reads_as_something_else(value: str) -> bool:
+def _reads_as_something_else(value: str, *, is_sure: bool = False) -> bool:
     """Say whether every word, or the first one, is of forms, code or the calendar: `3 Open Issues`, `12 March 2024`."""
     words = [word.strip(".,'’").lower() for word in _words(value)]
-    return bool(words) and (words[0] in _NO_START or all(word in NOT_NAMES for word in words))
+    return bool(words) and (words[0] in _NO_START or (not is_sure and all(word in NOT_NAMES for word in words)))
 
 
 def _is_shouted(name: str, value: str) -> bool:
@@ -164,7 +178,9 @@ def _words(value: str) -> Iterator[str]:
     return (word for word in re.split(r"[\s,]+", value) if any(c.isalpha() for c in word) and not word[0].isdigit())
 
 
-_STREET_WORDS = frozenset("street avenue road station unit suite of the and st office city north south east west".split())
+_STREET_WORDS = frozenset(
+    "street avenue road station unit suite of the and st office city north south east west".split()
+)
 _NO_START = frozenset(
     "january february march april may june july august september october november december jan feb mar apr jun jul aug sep"
     " oct nov dec monday tuesday wednesday thursday friday saturday sunday am pm gb mb kb tb ms kg km usd eur gbp best kind"

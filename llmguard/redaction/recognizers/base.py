@@ -48,9 +48,10 @@ class Rule:
                 yield Hit(start, end, self.entity, self.score, self.name)
 
 
-class GatedRecognizer(PatternRecognizer):  # type: ignore[misc]  # Presidio ships no types
+class GatedRecognizer(PatternRecognizer):
     """A recognizer of one or more entities behind cheap gates."""
 
+    name: str
     ENTITIES: ClassVar[tuple[str, ...]]
     GATES: ClassVar[tuple[str, ...]]
 
@@ -65,7 +66,7 @@ class GatedRecognizer(PatternRecognizer):  # type: ignore[misc]  # Presidio ship
         super().__init__(
             supported_entity=self.ENTITIES[0],
             patterns=gates,
-            context=context,
+            context=context or [],
             supported_language=supported_language,
             name=name or type(self).__name__,
         )

@@ -7,6 +7,7 @@ from presidio_analyzer import EntityRecognizer
 
 from llmguard.redaction.recognizers.addresses import StreetAddressRecognizer
 from llmguard.redaction.recognizers.cards import PaymentCardRecognizer
+from llmguard.redaction.recognizers.dates import OldDateRecognizer
 from llmguard.redaction.recognizers.known_names import CountryRecognizer, GivenNameRecognizer
 from llmguard.redaction.recognizers.labelled import LabelledValueRecognizer
 from llmguard.redaction.recognizers.mail import MailAddressRecognizer
@@ -24,6 +25,7 @@ RECOGNIZERS: tuple[type[EntityRecognizer], ...] = (
     MailAddressRecognizer,
     NationalIdRecognizer,
     NetworkAddressRecognizer,
+    OldDateRecognizer,
     PaymentCardRecognizer,
     PersonInContextRecognizer,
     SecretRecognizer,

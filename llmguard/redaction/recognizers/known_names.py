@@ -6,13 +6,16 @@ from typing import ClassVar
 
 from llmguard.redaction.recognizers.base import GatedRecognizer, Hit
 from llmguard.redaction.recognizers.gazetteers import countries, is_given_name
-from llmguard.redaction.recognizers.names import INITIAL, PARTICLE, UPPER, WORD, is_name
+from llmguard.redaction.recognizers.names import INITIAL, PARTICLE, UPPER, WORD, is_name, titled
 from llmguard.redaction.recognizers.plausible import plausible
 from llmguard.redaction.recognizers.trie import phrase_regex
 
-_WORDS = re.compile(rf"(?<![\w@/.\\$#%<&-]){WORD}(?:[ ](?:{PARTICLE} ?){{0,2}}(?:{WORD}|{INITIAL}(?![\w'’]))){{0,3}}(?![\w@(\[{{=<$]|\.\w)")
+_WORDS = re.compile(
+    rf"(?<![\w@/.\\$#%<&-]){WORD}(?:[ ](?:{PARTICLE} ?){{0,2}}(?:{WORD}|{INITIAL}(?![\w'’]))){{0,3}}(?![\w@(\[{{=<$]|\.\w)"
+)
 _LAST_FIRST = re.compile(rf"(?<![\w@/.\\-]){WORD}, (?P<first>{WORD})(?: {INITIAL}(?!\w))?(?![\w@(=])")
-_PROSE_SIGNS = re.compile(r"[_{}=<>\\$|`]|[a-z]\(|\.[a-z]{2,4}\b(?! )")
+_CAPITAL_BEFORE = re.compile(rf"(?<!\w)[{UPPER}][^\W\d_]*\.? $")
+_PROSE_SIGNS = re.compile(r"[_{}=<>$|`]|[a-z]\(|\.[a-z]{2,4}\b(?! )")
 _COUNTRY = re.compile(rf"(?<![\w@/.\\-])(?:{phrase_regex(tuple(sorted(countries())))})(?![\w@(/]|\.\w)")
 _COUNTRIES_SMALL = re.compile(
     rf"(?<![\w@/.\\-])(?:{phrase_regex(tuple(sorted(name.lower() for name in countries() if len(name) > 5)))})(?![\w@(/-]|\.\w)"
@@ -33,14 +36,18 @@ class GivenNameRecognizer(GatedRecognizer):
     def find(self, text: str) -> Iterable[Hit]:
         """Return the people in the text whose given name is known."""
         is_small = text.islower() and len(text) < _LONGEST_CHAT and not _PROSE_SIGNS.search(text)
-        cased = text.title() if is_small else text
+        cased = titled(text) if is_small else text
         if len(cased) != len(text):
             return
         for match in _WORDS.finditer(cased):
-            yield from (hit for hit in _people(cased, match) if is_small or plausible("PERSON", text, hit.start, hit.end))
+            yield from (
+                hit for hit in _people(cased, match) if is_small or plausible("PERSON", text, hit.start, hit.end)
+            )
         for match in _LAST_FIRST.finditer(cased):
             value = match.group()
-            if not is_small and is_given_name(match["first"]) and is_name(value, words=2):
+            follows_name = _CAPITAL_BEFORE.search(cased, max(0, match.start() - 24), match.start())
+            is_list = is_given_name(value.partition(",")[0])  # `Tobias, Ilona` are two people
+            if not is_small and not follows_name and not is_list and is_given_name(match["first"]) and is_name(value, words=2):
                 yield Hit(match.start(), match.end(), "PERSON", 0.8, "last name, known given name")
 
 

@@ -49,7 +49,7 @@ _TABLE: tuple[tuple[str, str, Form, str], ...] = (
      "ssn|social security number|social security no|social security|soc sec|ss number|social security num|ssn number"
      "|ss no|social"),
     ("US_ITIN", "ssn", "prose", "itin|individual taxpayer identification number"),
-    ("UK_NINO", "ident", "prose", "national insurance number|national insurance no|ni number|ni no|nino|nat ins no"),
+    ("UK_NINO", "nino", "prose", "national insurance number|national insurance no|ni number|ni no|nino|nat ins no"),
     ("UK_NHS", "digits", "prose", "nhs number|nhs no|nhs"),
     ("AU_TFN", "digits", "prose", "tax file number|tfn"),
     ("AU_MEDICARE", "digits", "prose", "medicare number|medicare no|medicare card"),
@@ -126,7 +126,7 @@ _TABLE: tuple[tuple[str, str, Form, str], ...] = (
     ("MEDICAL_LICENSE", "ident", "prose", "dea number|dea no|dea|npi|npi number|medical license|medical license number"),
     ("LICENSE_PLATE", "plate", "prose",
      "license plate|licence plate|number plate|plate number|plate no|vehicle registration|registration plate|reg plate"
-     "|kennzeichen|vehicle reg|license plate number|tag number"),
+     "|kennzeichen|vehicle reg|license plate number|tag number|plate"),
     ("VEHICLE_ID", "vin", "prose", "vin|vehicle identification number|vin number|chassis number"),
     ("DEVICE_ID", "ident", "key", "imei|imsi|iccid|device serial|serial number of laptop|meid"),
     ("USERNAME", "user", "key",
@@ -151,13 +151,18 @@ _TABLE: tuple[tuple[str, str, Form, str], ...] = (
 
 def compact(label: str) -> str:
     """Return a label without what may stand between its words: `Account_No.` is `accountno`."""
-    return "".join(c for c in label.lower() if c not in " _-.'’")
+    return "".join(c for c in label.lower() if c not in " _-./'’")
 
 
-LABELS: dict[str, Label] = {
-    compact(label): Label(entity, shape, form)
-    for entity, shape, form, labels in reversed(_TABLE)  # the first row of a label wins
-    for label in labels.split("|")
-}
+def _by_label() -> dict[str, tuple[Label, ...]]:
+    found: dict[str, tuple[Label, ...]] = {}
+    for entity, shape, form, labels in _TABLE:
+        for label in labels.split("|"):
+            known = found.get(compact(label), ())
+            found[compact(label)] = (*known, Label(entity, shape, form))
+    return found
+
+
+LABELS: dict[str, tuple[Label, ...]] = _by_label()  # several: the first whose shape fits the value
 ENTITIES: tuple[str, ...] = tuple(dict.fromkeys(row[0] for row in _TABLE))
 PHRASES: tuple[str, ...] = tuple(sorted({label for row in _TABLE for label in row[3].split("|")}))

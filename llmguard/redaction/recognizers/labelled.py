@@ -17,12 +17,12 @@ from llmguard.redaction.recognizers.trie import phrase_regex
 
 _LABEL = re.compile(phrase_regex(label_table.PHRASES))
 _KEYED = re.compile(
-    r"(?:s(?![a-z]))?(?:[ _-]?[12])?[\"'`*_\])]{0,4}(?:[ \t]{0,2}\([^()\n]{1,24}\))?[\"'*]{0,3}[ \t]{0,24}(?:=>|->|:=|[:=|\uff1a]|[ ]{3}|\t)[ \t|]{0,24}"
+    r"(?:s(?![a-z]))?(?:[ _-]?[12])?[\"'`*_\])]{0,4}(?:[ \t]{0,2}\([^()\n]{1,24}\))?(?:[ ]?#)?[\"'*]{0,3}[ \t]{0,24}(?:=>|->|:=|[:=|#\uff1a]|[ ]{3}|\t)[ \t|]{0,24}"
     r"\\{0,2}[\"'`*_#(]{0,4}[ ]?"
 )
 _TAG = re.compile(r"[^<>\n]{0,40}>")
 _SPOKEN = re.compile(
-    r"(?i)[\"')*]{0,2}(?:[ ]?\([^()\n]{1,24}\))?(?:[ ]{1,2}(?:number|num|no|nr|id|card|code|details)\b\.?)?[,.]?(?: (?:on file|on record|above|below|listed|again|for [a-z]{2,12} [a-z]{2,12}))?"
+    r"(?i)[\"')*]{0,2}(?:[ ]?\([^()\n]{1,24}\))?(?:[ ]{1,2}\(?(?:number|num|no|nr|id|card|code|details)\b\.?)?[,.]?(?: (?:on file|on record|above|below|listed|again|for [a-z]{2,12} [a-z]{2,12}))?"
     r"(?:[ \t]{0,3}(?:[:=#-]|is\b|was\b|are\b|ist\b|est\b|es\b|of\b|as\b|on\b|it'?s\b|it is\b|reads\b|to\b|ending\b|will be\b|still\b|now\b|[#]|the\b|my\b|in\b)){0,4}[ \t]{1,3}[\"'#(]{0,2}"
 )
 _SCORES = {"keyed": 0.95, "spoken": 0.9}
@@ -50,16 +50,18 @@ def _value_behind(text: str, start: int, end: int) -> Hit | None:
     if not _begins_word(text, start) or (end < len(text) and text[end].isalpha() and text[end] != "s"):
         return None
     words = label_table.compact(text[start:end])
-    label = label_table.LABELS.get(words)
-    if label is None:
-        return None
+    labels = label_table.LABELS.get(words, ())
     keyed = _KEYED.match(text, end) or (_TAG.match(text, end) if "<" in text[max(0, start - 24) : start] else None)
     if keyed:
-        return _read(text, keyed.end(), label, words, is_keyed=True)
-    if label.form == "prose":
-        spoken = _SPOKEN.match(text, end)
-        return _read(text, spoken.end(), label, words, is_keyed=False) if spoken else None
-    return None
+        return _first(_read(text, keyed.end(), label, words, is_keyed=True) for label in labels)
+    spoken = _SPOKEN.match(text, end)
+    if spoken is None:
+        return None
+    return _first(_read(text, spoken.end(), label, words, is_keyed=False) for label in labels if label.form == "prose")
+
+
+def _first(hits: Iterable[Hit | None]) -> Hit | None:
+    return next((hit for hit in hits if hit), None)
 
 
 def _begins_word(text: str, start: int) -> bool:
@@ -73,13 +75,17 @@ def _read(text: str, position: int, label: label_table.Label, words: str, *, is_
     span = SHAPES[label.shape].match(text, position, is_keyed=is_keyed)
     if span is None:
         return None
-    if words in _ANY_NAME and text[span[0] - 1] in "\"'`" and not any(is_given_name(part) for part in text[slice(*span)].split()):
+    if (
+        words in _ANY_NAME
+        and text[span[0] - 1] in "\"'`"
+        and not any(is_given_name(part) for part in text[slice(*span)].split())
+    ):
         return None
     score = _SCORES["keyed" if is_keyed else "spoken"]
     return Hit(span[0], span[1], label.entity, score, f"{'label' if is_keyed else 'spoken label'} {words}")
 
 
-def label_of(cell: str) -> label_table.Label | None:
+def labels_of(cell: str) -> tuple[label_table.Label, ...]:
     """Return what a column header or form label promises; the longest label at its end counts."""
     lowered = re.sub(r"\([^)]*\)", "", cell).strip(" \t\"'*_#:").lower()
     whole = label_table.LABELS.get(label_table.compact(lowered))
@@ -89,7 +95,7 @@ def label_of(cell: str) -> label_table.Label | None:
         found = label_table.LABELS.get(label_table.compact(match))
         if found:
             return found
-    return None
+    return ()
 
 
 def _suffixes(words: str) -> Iterator[str]:

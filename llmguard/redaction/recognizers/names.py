@@ -13,15 +13,23 @@ PARTICLE = r"(?:(?:van|von|der|den|de|del|della|di|da|dos|das|du|la|le|el|al|bin
 SUFFIX = r"(?:,? (?:Jr|Sr|II|III|IV|PhD|Ph\.D|MD|M\.D|Esq|DDS|DVM|CPA|RN|MBA)\.?(?![A-Za-z]))"
 # `Anna`, `Anna M. van der Berg Jr.`: one to five parts on one line
 NAME = rf"{WORD}(?:[ ](?:{PARTICLE} ?){{0,2}}(?:{WORD}|{INITIAL}(?![\w'])))" + r"{0,3}" + rf"{SUFFIX}?"
-TWO_NAMES = rf"(?:{WORD}|{INITIAL})(?:[ ](?:{PARTICLE} ?){{0,2}}(?:{WORD}|{INITIAL}(?![\w'])))" + r"{1,4}" + rf"{SUFFIX}?"
+TWO_NAMES = (
+    rf"(?:{WORD}|{INITIAL})(?:[ ](?:{PARTICLE} ?){{0,2}}(?:{WORD}|{INITIAL}(?![\w'])))" + r"{1,4}" + rf"{SUFFIX}?"
+)
 LAST_FIRST = rf"{WORD}(?:[ -]{WORD})?, {WORD}(?:[ ](?:{WORD}|{INITIAL}(?![\w'])))?"
 
 _PARTS = re.compile(r"[ \-,]+")
 _CODE = re.compile(r"[\d_/\\@#$%^*+=<>{}()\[\]|~:;`\"!?&]")
 _CAMEL = re.compile(rf"[a-zà-ÿ][{UPPER}]")
 _CAMEL_OK = re.compile(r"(?:Mc|Mac|De|Di|La|Le|Van|Von|O['’]|D['’]|Fitz|Du|Del)[A-Z][a-z]+$")
+_FIRST_LETTER = re.compile(r"(?<![\w'’])[^\W\d_]")
 _MAX_NAME = 60
 _MAX_WORDS = 6
+
+
+def titled(text: str) -> str:
+    """Return the text with a capital at the start of each word; unlike `str.title` not behind an apostrophe."""
+    return _FIRST_LETTER.sub(lambda match: match.group().upper(), text)
 
 
 def is_name(value: str, *, words: int = 1) -> bool:

@@ -10,7 +10,9 @@ from llmguard.redaction.recognizers.vocabulary import TITLES
 _TITLED = re.compile(
     rf"(?<![\w@./-])(?:{TITLES}\.? ){{1,2}}(?:(?:and|&|und) {TITLES}\.? )?(?P<v>(?:{INITIAL} ){{0,2}}{NAME})"
 )
-_TITLED_SMALL = re.compile(r"(?<![\w@./-])(?:mr|mrs|ms|dr|prof|miss)\.? (?P<v>[a-z]{3,20}(?: [a-z]{3,20})?)(?=['’]s|[,.;:!?]|$| (?:is|was|has|will|from|at|and|said))")
+_TITLED_SMALL = re.compile(
+    r"(?<![\w@./-])(?:mr|mrs|ms|dr|prof|miss)\.? (?P<v>[a-z]{3,20}(?: [a-z]{3,20})?)(?=['’]s|[,.;:!?]|$| (?:is|was|has|will|from|at|and|said))"
+)
 _GREETING = re.compile(
     rf"(?m)(?:^|[.!?>\"'] ?|\\n)[ \t]{{0,8}}(?:Dear|Hi|Hello|Hey|Hallo|Liebe|Lieber|Liebes|Sehr geehrte[rs]?|Bonjour|Cher|Chère|Hola|Estimad[oa]|Querid[oa]|Ciao|Caro|Cara"
     rf"|Olá|Good (?:morning|afternoon|evening|day)|Thanks|Thank you|Thx|Cheers|Morning|Greetings)[,!]? (?:{TITLES}\.? )?(?P<v>{NAME})(?=[ \t]{{0,3}}(?:[,!.:;\n—–-]|\\n|and\b|&|$))"
@@ -28,7 +30,9 @@ _INTRODUCED = re.compile(
     r" (?:called|named)|call me|calls me|known as|speaking with|spoke (?:to|with)|talk(?:ed|ing)? (?:to|with)|address me as|name on (?:the|my) (?:account|card) is|name is|is under|it'?s under)"
     rf" (?P<v>(?-i:(?:{TITLES}\.? )?{NAME}))"
 )
-_INTRODUCED_SMALL = re.compile(r"(?i)\b(?:my|his|her) (?:full |first |last |maiden )?name(?:'s| is| was) (?P<v>(?-i:[a-z]{2,20}(?: [a-z]{2,20})?))(?=[,.;!?\n]|$| and\b)")
+_INTRODUCED_SMALL = re.compile(
+    r"(?i)\b(?:my|his|her) (?:full |first |last |maiden )?name(?:'s| is| was) (?P<v>(?-i:[a-z]{2,20}(?: [a-z]{2,20})?))(?=[,.;!?\n]|$| and\b)"
+)
 _I_AM = re.compile(
     rf"(?:^|[.!?,;:\"'>\n] ?)(?i:hi|hello|hey)?[,!.]? ?(?:I am|I'm|I’m|This is|this is|Here is|It's|it's|Ich bin|Je suis|Soy|Me llamo|Je m'appelle|Mi chiamo|Mein Name ist)"
     rf" (?:{TITLES}\.? )?(?P<v>{TWO_NAMES}|{WORD}(?= (?:from|speaking|here|calling|and)\b|[.,!] ))"
@@ -38,11 +42,17 @@ _ROLE = re.compile(
     r"|claimant|defendant|plaintiff|witness|driver|student|teacher|coworker|co-worker|neighbou?r|friend|cousin|uncle|aunt|recruiter|interviewer|director|officer|accountant|lawyer|attorney|contractor|passenger"
     rf"|beneficiary|spouse|fianc[ée]e?|grandmother|grandfather|nephew|niece|technician|agent|analyst|engineer|lead|executive|ceo|cfo|cto)[,:]? (?P<v>(?-i:{TWO_NAMES}))"
 )
-_MAILBOX = re.compile(rf"(?P<v>{TWO_NAMES}|{WORD}, {WORD}(?: {INITIAL})?|{WORD})(?=[\"']? ?[<(\[](?:mailto:)?[\w.+%-]{{1,64}}@)")
-_SPEAKER = re.compile(rf"(?m)^(?:\[[^\]\n]{{1,30}}\][ \t]?|\d{{1,2}}:\d{{2}}(?::\d{{2}})?(?: ?[AP]M)?[ \t-]{{1,3}})(?P<v>{NAME})(?=[ \t]?(?:[:>]|\())")
+_MAILBOX = re.compile(
+    rf"(?P<v>{TWO_NAMES}|{WORD}, {WORD}(?: {INITIAL})?|{WORD})(?=[\"']? ?[<(\[](?:mailto:)?[\w.+%-]{{1,64}}@)"
+)
+_SPEAKER = re.compile(
+    rf"(?m)^(?:\[[^\]\n]{{1,30}}\][ \t]?|\d{{1,2}}:\d{{2}}(?::\d{{2}})?(?: ?[AP]M)?[ \t-]{{1,3}})(?P<v>{NAME})(?=[ \t]?(?:[:>]|\())"
+)
 _SPEAKER_PLAIN = re.compile(rf"(?m)^(?:>[ ]?)?(?P<v>{TWO_NAMES})(?=: [^\n])")
 _MENTION = re.compile(rf"(?<![\w@])@(?P<v>{WORD} {WORD})(?![\w.])")
-_PARTICLED = re.compile(rf"(?<![\w/.@-]){WORD} (?:{INITIAL} )?(?:(?:van|von|ten|ter|bin|ibn|zu|af)(?: (?:de[rn]?|het|'t|la|und zu))? |(?:de la|de los|de las|della) ){WORD}(?:-{WORD})?")
+_PARTICLED = re.compile(
+    rf"(?<![\w/.@-]){WORD} (?:{INITIAL} )?(?:(?:van|von|ten|ter|bin|ibn|zu|af)(?: (?:de[rn]?|het|'t|la|und zu))? |(?:de la|de los|de las|della) ){WORD}(?:-{WORD})?"
+)
 _VCARD = re.compile(rf"(?m)^(?:FN|N)(?:;[^:\n]{{0,40}})?:(?P<v>[{UPPER}][^\n;:]{{1,40}}(?:;[{UPPER}][^\n;:]{{1,40}})?)")
 _BY = re.compile(
     rf"(?i)\b(?:signed|written|prepared|approved|submitted|reported|reviewed|created|requested|authored|issued|filed|assigned|sent|received|hired|interviewed|contacted|forwarded|addressed|escalated|transferred|paid|issued|delivered|payable|refunded)"

@@ -69,7 +69,11 @@ def _judge(text: str, start: int, end: int) -> tuple[float, str] | None:
     value = text[start:end]
     number = _EXTENSION.sub("", value)
     digits = sum(c.isdigit() for c in number)
-    if not _MIN_DIGITS <= digits <= _MAX_DIGITS or value.count("(") != value.count(")") or _DATE_OR_OTHER.fullmatch(number):
+    if (
+        not _MIN_DIGITS <= digits <= _MAX_DIGITS
+        or value.count("(") != value.count(")")
+        or _DATE_OR_OTHER.fullmatch(number)
+    ):
         return None
     if re.search(r"(?<!\d)\d[ .-]\d(?!\d)", number) and not number.startswith("+"):
         return None  # `0 0 24 24`

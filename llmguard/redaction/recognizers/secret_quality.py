@@ -12,7 +12,7 @@ _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z_]*(?:\.[A-Za-z_]\w*)*[:,;]?")
 _CALL_OR_TYPE = re.compile(r"[A-Za-z_][\w.]*[(\[<].*")
 _FILLERS = re.compile(
     r"(?i)(?:x{3,}|\*{3,}|\.{3,}|-{3,}|_{3,}|•{2,}|#{3,}|0{4,}|your[-_ ]?.*|my[-_ ]?(?:secret|token|key|password).*|<.*>|"
-    r".*(?:example|placeholder|redacted|changeme|change[-_]me|dummy|foobar|insert).*|none|null|true|false|undefined|"
+    r"(?:.*[-_ ])?(?:example|placeholder|redacted|changeme|change[-_]me|dummy|foobar|insert)(?:[-_ ].*)?|none|null|true|false|undefined|"
     r"string|str|bytes|int|optional|required|hidden|text|password|passwd|secret|token|varchar.*|char\(.*|nil|yes|no|test)"
 )
 _MIN_TOKEN = 12

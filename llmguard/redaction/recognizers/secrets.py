@@ -41,7 +41,7 @@ _TOKEN_WORDS = (
     r"|session[ _-]?id|webhook[ _-]?secret|account[ _-]?key|master[ _-]?key|license[ _-]?key|token|secret|credential"
 )
 _KEY_END = r"[\w-]{0,12}[\"'`*]{0,3}"
-_ASSIGN = r"(?:[ \t]{0,12}(?::=|=>|==?|:)[ \t]{0,12}|[ \t]{1,12}(?:is|are|was|ist|est|es)[ \t]{1,4}(?:set to )?)"
+_ASSIGN = r"(?:[ \t]{0,12}(?::=|=>|==?|:)[ \t]{0,12}|(?: (?:for|to|of) (?:the |my |our |his |her |your )?[\w-]{1,20}(?: [\w-]{1,20})?)?[ \t]{1,12}(?:is|are|was|ist|est|es)[ \t]{1,4}(?:set to )?)"
 _VALUE = r"(?:[bru]?(?P<q>[\"'`])(?P<quoted>[^\s\"'`]{4,400})(?P=q)|(?P<bare>[^\s\"'`,;<>(){}\[\]&|]{5,400}))"
 _PASSWORD = re.compile(rf"(?i)(?<![a-z])(?:{_PASSWORD_WORDS}){_KEY_END}{_ASSIGN}{_VALUE}")
 _TOKEN = re.compile(rf"(?i)(?<![a-z])(?:{_TOKEN_WORDS}){_KEY_END}{_ASSIGN}{_VALUE}")
@@ -50,10 +50,10 @@ _FLAG = re.compile(
 )
 _CURL_USER = re.compile(r"(?i)\bcurl\b[^\n]{0,200}?(?:-u|--user)[ =][\"']?(?P<v>[\w.@+-]{1,80}:[^\s\"']{4,120})")
 _CAMEL = re.compile(
-    r"(?<=[a-z0-9])(?:Password|Passwd|Passphrase)[\"']?[ \t]{0,4}[:=]{1,2}[ \t]{0,4}(?:(?P<q>[\"'])(?P<quoted>[^\s\"']{4,400})(?P=q)|(?P<bare>[^\s\"',;<>(){}\[\]&|]{5,400}))"
+    r"(?<=[a-z0-9])(?:Password|Passwd|Passphrase)[\"']?[ \t]{0,4}[:=][ \t]{0,4}(?:(?P<q>[\"'])(?P<quoted>[^\s\"']{4,400})(?P=q)|(?P<bare>[^\s\"',;<>(){}\[\]&|]{5,400}))"
 )
 _CAMEL_TOKEN = re.compile(
-    r"(?<=[a-z0-9])(?:Token|Secret|ApiKey|AccessKey|SecretKey|PrivateKey)[\"']?[ \t]{0,4}[:=]{1,2}[ \t]{0,4}(?P<q>[\"'])(?P<quoted>[^\s\"']{12,400})(?P=q)"
+    r"(?<=[a-z0-9])(?:Token|Secret|ApiKey|AccessKey|SecretKey|PrivateKey)[\"']?[ \t]{0,4}[:=][ \t]{0,4}(?P<q>[\"'])(?P<quoted>[^\s\"']{12,400})(?P=q)"
 )
 
 _RULES = (

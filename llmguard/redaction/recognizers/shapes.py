@@ -9,14 +9,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from llmguard.redaction.recognizers import names
+from llmguard.redaction.recognizers.gazetteers import is_given_name
 from llmguard.redaction.recognizers.vocabulary import NOT_NAMES
 
 _CAMEL = re.compile(r"[a-z][A-Z]")
 _MONTH = r"(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Sept|Oct|Nov|Dec)[a-z]{0,6}\.?|(?:Januar|Februar|März|Mai|Juni|Juli|Oktober|Dezember)"
 DATE = (
-    r"(?:\d{1,4}[-/.]\d{1,2}[-/.]\d{2,4}(?!\d)|\d{1,2}(?:st|nd|rd|th|\.)?[ -](?:of )?(?i:" + _MONTH + r")[ ,-]{1,2}\d{2,4}"
-    r"|(?i:" + _MONTH + r") \d{1,2}(?:st|nd|rd|th)?,? \d{4}|\d{8}(?!\d))"
+    r"(?:\d{1,4}[-/.]\d{1,2}[-/.]\d{2,4}(?!\d)"
+    r"|\d{1,2}(?:st|nd|rd|th|\.)?[ -](?:of )?(?i:" + _MONTH + r")[ ,-]{1,2}\d{2,4}"
+    r"|(?i:" + _MONTH + r") \d{1,2}(?:st|nd|rd|th)?,? \d{4})"
 )
+_DATE_OR_DIGITS = rf"(?:{DATE}|\d{{8}}(?!\d))"
 _IDENT = r"(?:[A-Za-z]{1,6}[- ]?)?[A-Za-z0-9]{1,20}(?:[-/.][A-Za-z0-9]{1,14}){0,5}(?:(?<=\d) \d{1,6}(?![\w.,:])){0,4}(?: [A-Z](?!\w))?"
 _SPOKEN_IDENT = r"#?(?=[A-Za-z0-9-]{0,10}\d)[A-Za-z0-9]{1,20}(?:[-/.][A-Za-z0-9]{1,14}){0,5}(?:(?<=\d) \d{1,6}(?![\w.,:])){0,4}(?: [A-Z](?!\w))?"
 _DIGITS = r"\d(?:[ -]?\d){5,17}(?!\w)"
@@ -39,6 +42,11 @@ class Shape:
             return None
         value = found.group().rstrip(" .,-/")
         return (found.start(), found.start() + len(value)) if value and self.check(value) else None
+
+
+def _same(regex: str, check: Callable[[str], bool] = bool) -> Shape:
+    """Return a shape that looks the same behind a sign and in prose."""
+    return Shape(re.compile(regex), re.compile(regex), check)
 
 
 def _digits(value: str) -> int:
@@ -84,7 +92,8 @@ SHAPES: dict[str, Shape] = {
         check=_is_full_name,
     ),
     "two_names": Shape(
-        re.compile(rf"{names.LAST_FIRST}|{names.TWO_NAMES}"), check=lambda value: names.is_name(value, words=2)
+        re.compile(rf"{names.LAST_FIRST}|{names.TWO_NAMES}|{names.WORD}"),
+        check=lambda value: names.is_name(value, words=1 if is_given_name(value) else 2),
     ),
     "mail": Shape(re.compile(r"[\w.+%-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){0,5}")),
     "phone": Shape(
@@ -92,26 +101,30 @@ SHAPES: dict[str, Shape] = {
         re.compile(r"\+?[(\d][\d()/. -]{4,22}\d(?:[ ,]{0,2}(?:x|ext\.?|extension|#) ?\d{1,6})?(?![\w-])"),
         lambda value: 6 <= _digits(value) <= 20 and not re.fullmatch(r"\d{4}-\d{2}-\d{2}.*", value),  # noqa: PLR2004
     ),
-    "ssn": Shape(*[re.compile(r"(?:\d{3}[- .]?\d{2}[- .]?\d{4}|(?:[Xx*]{3}[- ]?[Xx*]{2}[- ]?)\d{4})(?![\w-])")] * 2),
+    "ssn": _same(r"(?:\d{3}[- .]?\d{2}[- .]?\d{4}|(?:[Xx*]{3}[- ]?[Xx*]{2}[- ]?)\d{4})(?![\w-])"),
     "digits": Shape(re.compile(_DIGITS), re.compile(_DIGITS), lambda value: 6 <= _digits(value) <= 18),  # noqa: PLR2004
     "account": Shape(
         re.compile(r"(?:[A-Z]{2}\d{2}(?: ?[A-Z0-9]{2,4}){3,8}|(?:[A-Z]{1,4}-?)?\d(?:[ -]?\d){4,19})(?![\w@])"),
         re.compile(r"#?(?:[A-Z]{2}\d{2}(?: ?[A-Z0-9]{2,4}){3,8}|\d(?:[ -]?\d){5,19})(?![\w@])"),
         lambda value: not re.fullmatch(r"\d{4}-\d{2}-\d{2}.*", value),
     ),
-    "routing": Shape(*[re.compile(r"\d{3,4}[- ]?\d{2,4}[- ]?\d{1,4}(?!\w)")] * 2, lambda value: 8 <= _digits(value) <= 10),  # noqa: PLR2004
-    "sort_code": Shape(*[re.compile(r"\d{2}[- ]?\d{2}[- ]?\d{2}(?![\w-])")] * 2),
-    "swift": Shape(*[re.compile(r"[A-Z]{4}[A-Z]{2}[A-Z0-9]{2}(?:[A-Z0-9]{3})?(?!\w)")] * 2),
-    "iban": Shape(*[re.compile(r"[A-Za-z]{2}\d{2}(?:[ -]?[A-Za-z0-9]{2,4}){2,8}(?!\w)")] * 2, lambda value: _digits(value) >= 8),  # noqa: PLR2004
-    "card": Shape(*[re.compile(r"\d(?:[ -]?\d){11,18}(?!\w)")] * 2),
-    "cvv": Shape(*[re.compile(r"\d{3,4}(?!\w)")] * 2),
-    "date": Shape(re.compile(DATE), re.compile(DATE)),
+    "routing": _same(r"\d{3,4}[- ]?\d{2,4}[- ]?\d{1,4}(?!\w)", lambda value: 8 <= _digits(value) <= 10),  # noqa: PLR2004
+    "sort_code": _same(r"\d{2}[- ]?\d{2}[- ]?\d{2}(?![\w-])"),
+    "swift": _same(r"[A-Z]{4}[A-Z]{2}[A-Z0-9]{2}(?:[A-Z0-9]{3})?(?!\w)"),
+    "iban": _same(r"[A-Za-z]{2}\d{2}(?:[ -]?[A-Za-z0-9]{2,4}){2,8}(?!\w)", lambda value: _digits(value) >= 8),  # noqa: PLR2004
+    "card": _same(r"\d(?:[ -]?\d){11,18}(?!\w)"),
+    "cvv": _same(r"\d{3,4}(?!\w)"),
+    "date": Shape(re.compile(_DATE_OR_DIGITS), re.compile(DATE)),
     "ident": Shape(re.compile(_IDENT), re.compile(_SPOKEN_IDENT), _is_ident),
-    "plate": Shape(*[re.compile(r"[A-Z0-9ÄÖÜ]{1,4}[- ]?[A-Z0-9]{1,4}(?:[- ]?[A-Z0-9]{1,4})?(?!\w)")] * 2, lambda value: _digits(value) >= 1),
-    "vin": Shape(*[re.compile(r"[A-HJ-NPR-Z0-9]{17}(?!\w)")] * 2),
+    "nino": _same(r"[A-Za-z]{2} ?\d{2} ?\d{2} ?\d{2} ?[A-Da-d](?!\w)"),
+    "plate": _same(r"[A-Z0-9ÄÖÜ]{1,4}[- ]?[A-Z0-9]{1,4}(?:[- ]?[A-Z0-9]{1,4})?(?!\w)", lambda value: _digits(value) >= 1),
+    "vin": _same(r"[A-HJ-NPR-Z0-9]{17}(?!\w)"),
     "user": Shape(re.compile(r"(?:[A-Z0-9-]{2,15}\\\\?)?[A-Za-z][\w.@+-]{1,40}(?![\w(\[{.\\/=%])"), check=_is_user),
     "address": Shape(
-        re.compile(r"[^\n\r\"'`<>{}|;\t=\\@]{6,140}(?=[\"'`<|;\t\n\r\\]|$)"), check=_is_address
+        re.compile(
+            r"[^\n\r\"`<>{}|;\t=\\@]{6,140}?(?=\s{0,3}(?:[\"`<|;\t\n\r\\]|'[\s,;)}]|[.?!](?:\s|$)(?! ?\d)|[,.]? \(?(?:Tel|Phone|Fax|E-?mail|Mobile|Cell|and my|I'm|please|is\b)|$))",
+            re.IGNORECASE,
+        ), check=_is_address
     ),
     "place": Shape(
         re.compile(rf"{names.WORD}(?:[ -](?:(?:of|de|do|da|la|am|an|der|u|na|le|les|sur|upon|y) ?){{0,2}}{names.WORD}){{0,3}}"), check=_is_place

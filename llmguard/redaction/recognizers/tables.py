@@ -6,17 +6,24 @@ from itertools import pairwise
 from typing import ClassVar
 
 from llmguard.redaction.recognizers.base import GatedRecognizer, Hit
+from llmguard.redaction.recognizers.gazetteers import is_given_name
 from llmguard.redaction.recognizers.label_table import ENTITIES, Label
-from llmguard.redaction.recognizers.labelled import label_of
+from llmguard.redaction.recognizers.labelled import labels_of
 from llmguard.redaction.recognizers.names import is_name
 from llmguard.redaction.recognizers.shapes import SHAPES
 
 _LINE = re.compile(r"[^\n]{3,4000}")
 _DELIMITERS = (",", ";", "\t", "|")
 _HEADER_CELL = re.compile(r"\s*[\"'*]{0,2}[^\W\d][\w .#/()'’-]{0,40}[\"'*]{0,2}\s*")
+_INSERT = re.compile(r"(?i)\binsert into [\w.`\"\[\]]{1,80} ?\((?P<columns>[^()]{2,1000})\)\s{0,20}values\s{0,20}")
+_ROW = re.compile(r"[\s,]{0,20}\((?P<row>[^()\n]{2,2000})\)")
 _RULER = re.compile(r"[\s|:+-]{3,}")
 _CELL = {
-    delimiter: re.compile(rf"[ \t]*(?:\"(?:[^\"]|\"\")*\"|[^{re.escape(delimiter)}]*)") for delimiter in _DELIMITERS
+    (delimiter, quote): re.compile(
+        rf"[ \t]*(?:{quote}(?:[^{quote}]|{quote}{quote})*{quote}|[^{re.escape(delimiter)}]*)"
+    )
+    for delimiter in _DELIMITERS
+    for quote in ('"', "'")
 }
 _EMPTY = frozenset({"", "-", "--", "n/a", "na", "none", "null", "tbd", "unknown", "nan", "—", "x", "no", "yes"})
 _SCORE = 0.95
@@ -29,10 +36,11 @@ class TableColumnRecognizer(GatedRecognizer):
     """Every entity of `label_table`, found in the column under its label."""
 
     ENTITIES: ClassVar = ENTITIES
-    GATES: ClassVar = (r"[,;\t|][^\n]{0,1000}\n",)
+    GATES: ClassVar = (r"[,;\t|][^\n]{0,1000}\n", r"insert into")
 
     def find(self, text: str) -> Iterable[Hit]:
         """Return the cells of labelled columns."""
+        yield from _inserted(text)
         lines = [match.span() for match in _LINE.finditer(text)]
         done = 0
         for number, (line, below) in enumerate(pairwise(lines)):
@@ -45,8 +53,21 @@ class TableColumnRecognizer(GatedRecognizer):
             yield from hits
 
 
+def _inserted(text: str) -> Iterator[Hit]:
+    """Yield the values of `INSERT INTO t (columns) VALUES (…), (…)`."""
+    for statement in _INSERT.finditer(text):
+        labels = [labels_of(column) for column in statement["columns"].split(",")]
+        position = statement.end()
+        while row := _ROW.match(text, position):
+            cells = list(_cells(text, row.span("row"), ",", quote="'"))
+            for cell, known in zip(cells, labels, strict=False):
+                proposed = (_cell_hit(text, cell, label) for label in known)
+                yield from [hit for hit in [next((hit for hit in proposed if hit), None)] if hit]
+            position = row.end()
+
+
 class _Header:
-    def __init__(self, delimiter: str, columns: dict[int, Label], width: int) -> None:
+    def __init__(self, delimiter: str, columns: dict[int, tuple[Label, ...]], width: int) -> None:
         self.delimiter = delimiter
         self.columns = columns
         self.width = width
@@ -62,7 +83,7 @@ def _header(text: str, line: Span) -> _Header | None:
     named = [cell for cell in cells if cell.strip()]
     if len(named) < _MIN_COLUMNS or not all(_HEADER_CELL.fullmatch(cell) for cell in named):
         return None
-    columns = {number: label for number, cell in enumerate(cells) if (label := label_of(cell))}
+    columns = {number: labels for number, cell in enumerate(cells) if (labels := labels_of(cell))}
     return _Header(delimiter, columns, len(cells)) if columns else None
 
 
@@ -80,10 +101,9 @@ def _rows(text: str, lines: list[Span], first: int, header: _Header) -> tuple[li
             if bad >= _MAX_BAD_ROWS or len(cells) == 1:
                 return hits, number
             continue
-        for column, label in header.columns.items():
-            hit = _cell_hit(text, cells[column], label)
-            if hit:
-                hits.append(hit)
+        for column, labels in header.columns.items():
+            proposed = (_cell_hit(text, cells[column], label) for label in labels)
+            hits.extend(hit for hit in [next((hit for hit in proposed if hit), None)] if hit)
     return hits, number + 1
 
 
@@ -93,7 +113,7 @@ def _cell_hit(text: str, cell: Span, label: Label) -> Hit | None:
     if value.lower() in _EMPTY:
         return None
     if label.shape in {"name", "two_names"}:
-        accepted = is_name(value, words=2 if label.shape == "two_names" else 1)
+        accepted = is_name(value, words=1 if label.shape == "name" or is_given_name(value) else 2)
         return Hit(start, end, label.entity, _SCORE, "column of names") if accepted else None
     span = SHAPES[label.shape].match(text[start:end], 0, is_keyed=True)
     if span is None:
@@ -101,12 +121,13 @@ def _cell_hit(text: str, cell: Span, label: Label) -> Hit | None:
     return Hit(start + span[0], start + span[1], label.entity, _SCORE, "column under its label")
 
 
-def _cells(text: str, line: Span, delimiter: str) -> Iterator[Span]:
+def _cells(text: str, line: Span, delimiter: str, *, quote: str = '"') -> Iterator[Span]:
     position, end = line
+    cell = _CELL[delimiter, quote]
     if end > position and text[end - 1] == "\r":
         end -= 1
     while position <= end:
-        match = _CELL[delimiter].match(text, position, end)
+        match = cell.match(text, position, end)
         stop = match.end() if match else position
         if stop < end and text[stop] != delimiter:  # text after a closing quote
             following = text.find(delimiter, stop, end)

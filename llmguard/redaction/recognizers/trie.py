@@ -7,7 +7,7 @@ Node: TypeAlias = "dict[str, Node]"  # character -> node; the key "" marks the e
 
 
 def phrase_regex(phrases: tuple[str, ...]) -> str:
-    """Return a regex source for any of the phrases; a space in a phrase matches nothing or one of ` _.-'`."""
+    """Return a regex source for any of the phrases; a space in a phrase matches nothing or one of ` _.-/'`."""
     root: Node = {}
     for phrase in phrases:
         node = root
@@ -19,9 +19,9 @@ def phrase_regex(phrases: tuple[str, ...]) -> str:
 
 def _source(node: Node) -> str:
     branches = []
-    for character, child in sorted(node.items()):
+    for character, child in sorted(node.items(), reverse=True):  # the optional space last: it may match nothing
         if character:
-            edge = r"[ _.\-'’]?" if character == " " else re.escape(character)
+            edge = r"[ _.\-/'’]?" if character == " " else re.escape(character)
             branches.append(edge + _source(child))
     if not branches:
         return ""

@@ -68,6 +68,9 @@ NOT_NAMES: frozenset[str] = frozenset(
     christmas easter thanksgiving halloween hanukkah ramadan diwali covid covid-19 internet wifi bluetooth mit bsd gpl
     apache-2.0 gnu posix iso rfc ieee nist gdpr hipaa pci soc sox ssn dob iban bic swift cvv pin mrn npi dea nhs
     person people organization organisation location text word words recognizer optional print await doc final curation rationale
+    mein meine meiner ihr ihre ihrem ihren unterlagen anbei adresse telefon mit freundlichen grüßen sehr geehrte geehrter vertrag rechnung
+    tel telefax jenkins celery travis heroku bert-base marker generic hermitian exemplary boolean keyword start began
+    str char varchar bytes datetime timestamp uuid decimal numeric bigint any self cls nullable
     foo bar baz qux lorem ipsum alpha beta gamma delta epsilon omega sigma theta
     """.split()  # noqa: SIM905  # one word after the other reads better than 700 quotes
 )

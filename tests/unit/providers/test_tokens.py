@@ -10,10 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmguard.providers.tokens import (
+    _LONGEST_RUN,
+    _RUNS,
     FOREIGN_FLAT_TOKENS,
     FOREIGN_TOOLS_TOKENS,
     TOKENS_PER_MEDIA_PART,
     TokenCounter,
+    _pieces,
     bundled_encodings,
 )
 from tests.support.builders import a_model, a_provider
@@ -34,7 +37,8 @@ def test_chat_is_counted_as_openai_publishes_it(model, tokens):
     messages = [
         {
             "role": "system",
-            "content": "You are a helpful, pattern-following assistant that translates corporate jargon into plain English.",
+            "content": "You are a helpful, pattern-following assistant that translates "
+            "corporate jargon into plain English.",
         },
         {"role": "system", "name": "example_user", "content": "New synergies will help drive top-line growth."},
         {
@@ -45,7 +49,8 @@ def test_chat_is_counted_as_openai_publishes_it(model, tokens):
         {
             "role": "system",
             "name": "example_user",
-            "content": "Let's circle back when we have more bandwidth to touch base on opportunities for increased leverage.",
+            "content": "Let's circle back when we have more bandwidth to touch base on "
+            "opportunities for increased leverage.",
         },
         {
             "role": "system",
@@ -62,17 +67,14 @@ def test_chat_is_counted_as_openai_publishes_it(model, tokens):
 
 
 @pytest.mark.parametrize(
-    ("target", "tokens"),
-    [("gpt-4o", 3), ("openai/gpt-4o", 3), ("gpt-oss-120b", 3), ("echo-1", 3), ("davinci", 3), ("gpt-4", 5),
-     ("gpt-3.5-turbo", 5)],
+    ("target", "like"),
+    [("gpt-4o-mini", "gpt-4o"), ("openai/gpt-4o", "gpt-4o"), ("gpt-oss-120b", "gpt-4o"), ("o3", "gpt-4o"),
+     ("echo-1", "gpt-4o"), ("davinci", "gpt-4o"), ("gpt-3.5-turbo", "gpt-4"), ("gpt-4-0613", "gpt-4")],
 )  # fmt: skip
-def test_encoding_follows_the_target(target, tokens):
-    assert COUNTER.count_tokens("ありがとうございます", target) == COUNTER.count_tokens(
-        "ありがとうございます", "gpt-4o" if tokens == 3 else "gpt-4"
-    )
-    assert COUNTER.count_tokens("ありがとうございます", "gpt-4o") != COUNTER.count_tokens(
-        "ありがとうございます", "gpt-4"
-    )
+def test_encoding_follows_the_target(target, like):
+    text = "Donaudampfschifffahrtsgesellschaft, ありがとうございます"
+
+    assert COUNTER.count_tokens(text, target) == COUNTER.count_tokens(text, like)
 
 
 @pytest.mark.parametrize("text", ["<|endoftext|>", "a <|im_start|> b", "\ud800 alone", "\x00", "😀" * 10])
@@ -96,8 +98,6 @@ def test_million_of_one_character_is_counted(run, target):
 @given(st.lists(st.sampled_from(["word", " ", "\n\n", "x" * 5_000, " " * 9_000, "中" * 4_097]), max_size=12))
 @settings(max_examples=30)
 def test_pieces_of_a_long_text_are_the_text(parts):
-    from llmguard.providers.tokens import _LONGEST_RUN, _RUNS, _pieces
-
     text = "".join(parts)
     pieces = list(_pieces(text))
 
@@ -179,7 +179,7 @@ def test_truncation_of_a_long_text_uses_the_limit():
 
 
 def test_missing_file_is_named_and_nothing_is_downloaded(tmp_path):
-    with pytest.raises(RuntimeError, match="fb374d419588a4632f3f557e76b4b70aebbca790.*reinstall litellm"):
+    with pytest.raises(RuntimeError, match=r"fb374d419588a4632f3f557e76b4b70aebbca790.*reinstall litellm"):
         TokenCounter(tmp_path).load()
 
 

@@ -24,7 +24,10 @@ def a_usage(**more):
         (a_usage(prompt_tokens_details={"cached_tokens": 99}), Usage(10, 4, 10)),
         (a_usage(completion_tokens_details={"reasoning_tokens": 99}), Usage(10, 4, 0, 4)),
         (a_usage(prompt_tokens_details={"cached_tokens": -1}), Usage(10, 4)),
-        ({"usage": {"input_tokens": 7, "output_tokens": 0, "input_tokens_details": {"cached_tokens": 1}}}, Usage(7, 0, 1)),
+        (
+            {"usage": {"input_tokens": 7, "output_tokens": 0, "input_tokens_details": {"cached_tokens": 1}}},
+            Usage(7, 0, 1),
+        ),
     ],
     ids=["plain", "cached", "reasoning", "null details", "litellm", "deepseek", "more cached than read",
          "more reasoned than written", "negative detail", "responses names"],

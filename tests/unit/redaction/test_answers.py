@@ -1,6 +1,7 @@
 import json
 import random
 import re
+from itertools import pairwise
 
 import pytest
 
@@ -44,7 +45,7 @@ async def test_placeholders_of_the_answer_stay_and_what_the_model_made_up_is_hid
     content = answer["choices"][0]["message"]["content"]
     assert content.startswith(f"{known} and <PERSON_")
     assert MASK.sub("#", content) == "# and #, #"
-    assert len(vault) == 1
+    assert vault.size == 1
 
 
 async def test_value_of_the_request_that_the_model_guessed_has_the_placeholder_of_the_request():
@@ -177,7 +178,7 @@ def test_recut_pieces_join_to_the_edited_whole():
     for _ in range(300):
         text = "".join(dice.choice("abc") for _ in range(20))
         bounds = [0, *sorted(dice.choices(range(21), k=6)), 20]
-        pieces = [text[start:end] for start, end in zip(bounds, bounds[1:], strict=False)]
+        pieces = [text[start:end] for start, end in pairwise(bounds)]
         places = sorted(dice.sample(range(21), 4))
         edits = [Edit(places[0], places[1], "<X>"), Edit(places[2], places[3], "")]
 

@@ -1,5 +1,6 @@
 """The law of the prefilter: what runs after it finds exactly what would have been found without it."""
 
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -50,14 +51,14 @@ PATTERNS = [
     r"[^0-9]5[^a-z]",
     r"\Ak+\Z",
     r"(?-i:K)s",
-    r"(?:x|(?:ſ|é))\D\S",
+    "(?:x|(?:\u017f|é))\\D\\S",
     r"№\s?\d{1,200}",
     r"(?P<q>['\"])\w*(?P=q)",
     r"a{2,3}?b*+",
     r"(a)?(?(1)b|z)",
     r"(?>a+)b",
 ]
-LETTERS = st.text(alphabet="aAbBkKsSiIxXzé№ſKİı0159٣_-. ;'\"@\n\u00a0\u2003\x1c🙂id", max_size=30)
+LETTERS = st.text(alphabet="aAbBkKsSiIxXzé№\u017f\u212aİ\u01310159٣_-. ;'\"@\n\u00a0\u2003\x1c🙂id", max_size=30)
 
 
 @pytest.mark.parametrize("pattern", PATTERNS)
@@ -70,13 +71,9 @@ def test_a_regex_that_matches_always_fires(pattern, text):
         assert prefilter.fired(text) == {0}
 
 
-_made = {}
-
-
+@cache
 def _prefilter(pattern):
-    if pattern not in _made:
-        _made[pattern] = Prefilter([Trigger(pattern, FLAGS)])
-    return _made[pattern]
+    return Prefilter([Trigger(pattern, FLAGS)])
 
 
 def test_a_text_without_the_pattern_does_not_fire():
@@ -109,4 +106,4 @@ def test_a_regex_too_large_for_hyperscan_does_not_take_the_others_with_it():
 def test_projection_keeps_one_byte_a_character():
     text = "a\ud800é🙂\u00a0٣K\x00"
     assert len(project(text)) == len(text)
-    assert project("é٣\u00a0🙂Kſ") == b"_9\x80\x81ks"
+    assert project("é٣\u00a0🙂\u212a\u017f") == b"_9\x80\x81ks"

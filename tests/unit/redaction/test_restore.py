@@ -48,7 +48,7 @@ BENT = {
     "numeric html": "&#60;{inner}&#62;",
     "url": "%3C{inner}%3E",
     "url with underscores": "%3CEMAIL%5FADDRESS%5F{code}%3e",
-    "full width": "＜{inner}＞",
+    "full width": "\uff1c{inner}\uff1e",
     "spaces inside": "< {inner} >",
     "json escapes": "\\u003c{inner}\\u003e",
     "lost type": "<{code}>",
@@ -96,7 +96,7 @@ def test_lost_code_counts_spellings_of_one_value_as_one():
     assert vault.restore_text("Dear <PERSON>") == "Dear Anna Schmidt"
 
 
-@pytest.mark.parametrize("typed", ["<PERSON>", "<person>", "&lt;PERSON&gt;", "%3Cperson%3E", "＜PERSON＞"])
+@pytest.mark.parametrize("typed", ["<PERSON>", "<person>", "&lt;PERSON&gt;", "%3Cperson%3E", "\uff1cPERSON\uff1e"])
 def test_lost_code_is_left_alone_when_the_caller_typed_the_type(typed):
     vault = a_vault(ANNA, typed=[f"What does {typed} mean?"])
 
@@ -185,6 +185,13 @@ def test_number_comes_back_as_a_number_where_it_stands_alone_and_as_text_elsewhe
     )
 
 
+def test_quote_between_two_numbers_is_used_once():
+    vault = a_vault()
+    placeholder = vault.hide("PHONE_NUMBER", "491701234567", number=True)
+
+    assert vault.matcher.replace(f'"{placeholder}"{placeholder}"', json=True) == '491701234567491701234567"'
+
+
 def test_text_that_was_no_number_stays_a_text_in_json():
     vault = a_vault(("PHONE_NUMBER", "491701234567"))
     arguments = json.dumps({"call": vault.entries()[0].placeholder})
@@ -241,6 +248,13 @@ def test_tokens_of_logprobs_are_restored_in_the_first_token_of_the_placeholder()
     assert [token["token"] for token in restored] == ["Dear ", "Anna Schmidt", "", ",", " hi"]
     assert restored[1]["bytes"] == list(b"Anna Schmidt")
     assert [len(token["top_logprobs"]) for token in restored] == [1, 0, 0, 0, 1]
+
+
+def test_tokens_without_placeholders_are_left_alone():
+    body = an_answer(content="x")
+    body["choices"][0]["logprobs"] = {"content": [{"token": "hi", "top_logprobs": [{}]}], "refusal": None}
+
+    assert a_vault(ANNA).restore(body) == body
 
 
 def test_repr_of_a_vault_tells_no_value():

@@ -1,5 +1,6 @@
 import json
 import random
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -20,6 +21,7 @@ def a_vault(*, with_number=True, json_mode=False):
     for name in PEOPLE:
         vault.hide("PERSON", name)
     vault.hide("EMAIL_ADDRESS", MAIL)
+    vault.hide("CUSTOMER_NUMBER_OF_THE_OLDEST_OF_OUR_SYSTEMS", "K-17")
     if with_number:
         vault.hide("PHONE_NUMBER", PHONE, number=True)
     return vault
@@ -36,7 +38,7 @@ def arguments(text, index=0, **call):
 
 def cut(text, places):
     bounds = [0, *sorted(place % (len(text) + 1) for place in places), len(text)]
-    return [text[start:end] for start, end in zip(bounds, bounds[1:], strict=False)]
+    return [text[start:end] for start, end in pairwise(bounds)]
 
 
 def play(restorer, chunks):
@@ -254,6 +256,19 @@ def test_annotations_and_whole_logprob_tokens_are_restored():
 
     assert out["choices"][0]["delta"]["annotations"] == [{"title": "Anna Schmidt"}]
     assert out["choices"][0]["logprobs"]["content"][0]["token"] == "Anna Schmidt"
+
+
+def test_sound_and_unknown_shapes_pass_as_they_are():
+    restorer = a_vault().stream()
+    chunk = a_chunk(
+        audio={"data": "PERSON", "transcript": "Hi. "}, tool_calls=[{"index": 0, "function": {"arguments": None}}]
+    )
+
+    assert restorer.feed(chunk)[0] is chunk
+    assert restorer.feed(a_chunk(logprobs=None, novelty=7))[0]["choices"][0]["delta"] == {
+        "logprobs": None,
+        "novelty": 7,
+    }
 
 
 def test_chunks_given_are_not_changed():

@@ -176,7 +176,7 @@ def test_fork_takes_values_without_changing_the_vault():
 
     assert fork.hide("PERSON", "Anna") == known
     fork.hide("PERSON", "Bob")
-    assert (len(vault), len(fork)) == (1, 2)
+    assert (vault.size, fork.size) == (1, 2)
 
 
 def test_long_type_is_cut_in_the_placeholder():

@@ -358,7 +358,7 @@ def test_a_pass_that_fails_wakes_those_who_wait_for_it():
 
 
 def test_main_stops_with_its_parent(places, monkeypatch):
-    parents = iter([1234])
+    parents = iter([1234, 1234])
     monkeypatch.setattr("llmguard.traces.ingest.os.getppid", lambda: next(parents, 1))
     monkeypatch.setattr("llmguard.traces.ingest.os.nice", lambda _: None)
     umask = os.umask(0o077)
@@ -372,3 +372,26 @@ def test_main_stops_with_its_parent(places, monkeypatch):
             signal.signal(number, handler)
 
     assert TraceReader(places.data).count() == 2
+
+
+def test_an_ingester_that_breaks_ends_with_an_error(places, monkeypatch):
+    monkeypatch.setattr("llmguard.traces.ingest.os.nice", lambda _: None)
+    monkeypatch.setattr(threading, "excepthook", lambda _: None)
+    umask = os.umask(0o077)
+    handlers = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
+    places.lock.mkdir()
+    try:
+        assert main(["--data", str(places.data)]) == 1
+    finally:
+        os.umask(umask)
+        for number, handler in zip((signal.SIGTERM, signal.SIGINT), handlers, strict=True):
+            signal.signal(number, handler)
+
+
+def test_any_number_of_ids_is_looked_for(places, reader):
+    trace = a_trace(trace_id=new_trace_id(NOON), status=200)
+    spool(places, trace)
+
+    found = reader.find_many([trace.trace_id] + [new_trace_id(NOON) for _ in range(20_001)])
+
+    assert list(found) == [trace.trace_id]

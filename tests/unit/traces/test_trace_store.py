@@ -408,3 +408,15 @@ def test_a_segment_removed_just_before_a_kill_is_forgotten(places, store):
 
     assert store.positions == {}
     assert store.connection.execute("SELECT count(*) FROM segments").fetchone() == (0,)
+
+
+def test_lines_written_between_reading_and_the_end_of_their_writer_are_left_for_the_next_pass(places, store):
+    path = places.spool / "w-1.jsonl"
+    path.write_bytes(encode_line(a_full_trace()))
+    drain = Drain(places.spool, store)
+
+    drain._retire(path)  # nothing of it has been read yet
+
+    assert path.exists()
+    assert drain.run() == 1
+    assert not path.exists()

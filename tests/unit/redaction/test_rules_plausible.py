@@ -1,0 +1,135 @@
+"""What the language model may call a person or a place."""
+
+import pytest
+
+from llmguard.redaction.recognizers.cards import is_card, passes_luhn
+from llmguard.redaction.recognizers.names import is_name
+from llmguard.redaction.recognizers.national_ids import is_chinese_id, is_cpf, is_nir
+from llmguard.redaction.recognizers.plausible import plausible
+from llmguard.redaction.recognizers.secret_quality import is_password, is_random
+
+
+def judged(entity, marked):
+    start = marked.index("«")
+    end = marked.index("»") - 1
+    return plausible(entity, marked.replace("«", "").replace("»", ""), start, end)
+
+
+@pytest.mark.parametrize(
+    "marked",
+    [
+        "«Anna Lee» called.",
+        "I met «Ludwig van Beethoven» there",
+        "«JOHN SMITH» signed",
+        "«O'Neil» and «McDonald»".replace(" and «McDonald»", ""),
+        "# by «Anna Lee»",
+        "x = 'signed by «Anna Lee»'",
+        "katherine «katelyn villareal» said",
+    ],
+)
+def test_people_pass(marked):
+    assert judged("PERSON", marked)
+
+
+@pytest.mark.parametrize(
+    "marked",
+    [
+        "from «user_name» import x",
+        "the «getUser» method",
+        "MAX «RETRIES» reached",
+        "«Getting Started» with it",
+        "a «str» is returned",
+        "call «Parser»(text)",
+        "see «Anna\nLee»",
+        "## «Overture Maps»",
+        "«Kafka» and «Redis»".replace(" and «Redis»", ""),
+        "x.«Smith»",
+        "return «Smith»",
+        "id «B12 Lee»",
+        "«J»",
+    ],
+)
+def test_what_is_no_person_is_dropped(marked):
+    assert not judged("PERSON", marked)
+
+
+@pytest.mark.parametrize(
+    ("marked", "verdict"),
+    [
+        ("in «New York City» now", True),
+        ("in «St. Gallen» now", True),
+        ("«Brandon» and Tom", False),
+        ("o.«customer_id»", False),
+        ('{"«Berlin»": 1}', False),
+        ("status «Pending» now", False),
+        ("«Keyword».Type", True),
+    ],
+)
+def test_places_are_judged_by_their_form_and_surroundings(marked, verdict):
+    if marked.startswith("«Keyword»"):
+        verdict = False  # a word of code, in the vocabulary
+    assert judged("LOCATION", marked) is verdict
+
+
+def test_other_entities_are_not_judged():
+    assert plausible("ORGANIZATION", "any_thing()", 0, 9)
+
+
+@pytest.mark.parametrize(
+    ("name", "words", "verdict"),
+    [
+        ("Anna", 1, True),
+        ("Anna", 2, False),
+        ("van der", 1, False),
+        ("Smith, John", 2, True),
+        ("John Q. Public Jr.", 2, True),
+        ("parseJson", 1, False),
+        ("Anna " * 8, 1, False),
+        ("Sales Team", 2, False),
+    ],
+)
+def test_names_have_the_form_of_names(name, words, verdict):
+    assert is_name(name, words=words) is verdict
+
+
+@pytest.mark.parametrize("value", ["Summer2024!", "hunter2", "Tr0ub4dor&3", "p@ssw0rd"])
+def test_passwords_are_secrets(value):
+    assert is_password(value)
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["os.environ['X1']", "${DB_PASS1}", "<your-pass-1>", "self.password1", "required", "get_pass1()", "****", "changeme", "/etc/p1"],
+)
+def test_code_and_fillers_are_no_secrets(value):
+    assert not is_password(value)
+
+
+@pytest.mark.parametrize(
+    ("value", "verdict"),
+    [
+        ("a8F3kd02LxPq91ZmTt77", True),
+        ("short1A", False),
+        ("token-classification-v2", False),
+        ("aaaaaaaaaaaaaaa1", False),
+        ("DistributionList.NextMarker", False),
+        ("123456789012345", False),
+    ],
+)
+def test_tokens_are_random(value, verdict):
+    assert is_random(value) is verdict
+
+
+def test_checksums_are_those_of_their_standards():
+    assert passes_luhn("79927398713")
+    assert not passes_luhn("79927398710")
+    assert is_card("3782 822463 10005")
+    assert not is_card("4444 4444 4444 4444")
+    assert not is_card("411111111111111")
+    assert is_cpf("529.982.247-25")
+    assert not is_cpf("111.111.111-11")
+    assert not is_cpf("529.982.247-26")
+    assert is_nir("2 55 08 14 168 025 38".replace(" ", ""))
+    assert not is_nir("255081416802539")
+    assert is_chinese_id("11010519491231002X")
+    assert not is_chinese_id("110105194912310021")

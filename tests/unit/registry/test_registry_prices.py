@@ -1,0 +1,159 @@
+"""Prices and sizes of models: from the registry, else from LiteLLM's bundled map, which is read without litellm."""
+
+import json
+import subprocess
+import sys
+from decimal import Decimal
+
+import pytest
+
+from llmguard.registry.check import check_source
+from llmguard.registry.prices import PriceMap
+from tests.support.registries import PROFILES, a_document, as_source
+
+ENTRY = {
+    "mode": "chat",
+    "litellm_provider": "openai",
+    "input_cost_per_token": 1.5e-07,
+    "output_cost_per_token": 6e-07,
+    "cache_read_input_token_cost": 7.5e-08,
+    "max_input_tokens": 128000,
+    "max_output_tokens": 16384,
+}
+
+
+@pytest.fixture
+def a_map(tmp_path):
+    def write(**entries):
+        (tmp_path / "litellm").mkdir()
+        path = tmp_path / "litellm" / "model_prices_and_context_window_backup.json"
+        path.write_text(json.dumps({"sample_spec": {"max_tokens": "words"}} | entries))
+        return PriceMap(tmp_path, "9.9.9")
+
+    return write
+
+
+def model_of(document, name, prices=None):
+    checked = check_source(as_source(document), file="r", profiles=PROFILES, accepted={}, prices=prices)
+    assert checked.findings == ()
+    return checked.registry.models[name]
+
+
+def test_the_price_of_the_installed_map_is_exact_and_names_its_version():
+    price = model_of(a_document(), "gpt-4o-mini").price
+
+    assert (price.input, price.output, price.cached_input) == (Decimal("0.15"), Decimal("0.6"), Decimal("0.075"))
+    assert price.version.startswith("litellm-1.")
+
+
+def test_sizes_come_with_the_price():
+    model = model_of(a_document(), "gpt-4o-mini")
+
+    assert (model.context_tokens, model.max_output_tokens) == (128_000, 16_384)
+
+
+def test_litellm_itself_is_not_imported():
+    code = (
+        "import sys\n"
+        "from llmguard.registry.prices import PriceMap\n"
+        "assert PriceMap().find('gpt-4o-mini', 'openai') is not None\n"
+        "print('litellm' in sys.modules)\n"
+    )
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert done.stdout == "False\n"
+
+
+def test_the_registrys_own_price_and_sizes_win():
+    document = a_document()
+    document["models"]["gpt-4o-mini"] |= {
+        "price": {"input": 1.1, "output": 2, "cached_input": 0.3},
+        "context_tokens": 10,
+        "max_output_tokens": 5,
+        "max_tokens_field": "max_completion_tokens",
+    }
+
+    model = model_of(document, "gpt-4o-mini")
+
+    assert (model.price.input, model.price.output, model.price.cached_input) == (Decimal("1.1"), 2, Decimal("0.3"))
+    assert model.price.version.startswith("registry:")
+    assert (model.context_tokens, model.max_output_tokens) == (10, 5)
+    assert model.max_tokens_field == "max_completion_tokens"
+
+
+def test_the_version_of_a_registry_price_changes_with_the_figures_only():
+    document = a_document()
+    before = model_of(document, "echo-1").price.version
+    document["models"]["echo-1"]["target"] = "echo-2"
+    same = model_of(document, "echo-1").price.version
+    document["models"]["echo-1"]["price"]["output"] = 0.61
+
+    assert before == same != model_of(document, "echo-1").price.version
+
+
+@pytest.mark.parametrize(
+    ("names", "target", "provider", "is_found"),
+    [
+        (["gpt-x"], "gpt-x", "openai", True),
+        (["azure/gpt-x"], "gpt-x", "azure", True),
+        (["gpt-x"], "openai/gpt-x", "claude", True),
+        (["gpt-x"], "mistral/gpt-x", "claude", False),
+        (["gpt-x"], "gpt-y", "openai", False),
+        (["gpt-x"], "sample_spec", "openai", False),
+    ],
+)
+def test_targets_are_found_by_their_exact_name(a_map, names, target, provider, is_found):
+    prices = a_map(**dict.fromkeys(names, ENTRY))
+
+    assert (prices.find(target, provider) is not None) is is_found
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"mode": "image_generation"},
+        {"mode": None},
+        {"input_cost_per_token": None},
+        {"output_cost_per_token": "free"},
+        {"output_cost_per_token": -1.0},
+        {"input_cost_per_token": 0, "output_cost_per_token": 0.0},
+    ],
+)
+def test_an_entry_without_a_price_for_tokens_is_no_price(a_map, changes):
+    assert a_map(**{"gpt-x": ENTRY | changes}).find("gpt-x", "openai") is None
+
+
+def test_odd_sizes_are_left_out_and_whole_floats_are_read(a_map):
+    facts = a_map(**{"gpt-x": ENTRY | {"max_input_tokens": 1000.0, "max_output_tokens": "many"}}).find(
+        "gpt-x", "openai"
+    )
+
+    assert (facts.context_tokens, facts.max_output_tokens) == (1000, None)
+    assert facts.price.version == "litellm-9.9.9"
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes", "field"),
+    [
+        ("openai", {"supports_reasoning": True}, "max_completion_tokens"),
+        ("openai", {"supports_reasoning": True, "litellm_provider": "deepseek"}, "max_tokens"),
+        ("openai", {}, "max_tokens"),
+        ("litellm", {"supports_reasoning": True}, "max_tokens"),
+    ],
+)
+def test_openais_reasoning_models_get_their_own_name_of_the_output_limit(a_map, kind, changes, field):
+    document = a_document()
+    document["providers"]["openai"]["kind"] = kind
+    prices = a_map(**{"gpt-4o-mini": ENTRY | changes})
+
+    assert model_of(document, "gpt-4o-mini", prices).max_tokens_field == field
+
+
+@pytest.mark.parametrize("content", [None, "{", "[]"])
+def test_without_a_readable_map_a_price_is_unknown(tmp_path, content):
+    (tmp_path / "litellm").mkdir()
+    if content is not None:
+        (tmp_path / "litellm" / "model_prices_and_context_window_backup.json").write_text(content)
+
+    assert PriceMap(tmp_path, "1").find("gpt-4o-mini", "openai") is None
