@@ -20,10 +20,10 @@ from llmguard.redaction.profiles import Profile, load_profiles, read_files
 from llmguard.redaction.recognizer_list import RECOGNIZERS_FILE, load_recognizers
 from llmguard.redaction.workers import Workers
 
-_INLINE_CHARACTERS = 2_000  # patterns alone take less than a millisecond on these: not worth a thread
+_INLINE_CHARACTERS = 1_000  # patterns alone take about a millisecond on these: not worth a thread
 _JOB_CHARACTERS = 4_000  # short texts share a job up to here, so that a chat costs few thread switches
 _CACHE_BYTES = 64 * 2**20
-_TIME_LIMIT_SECONDS = 30.0
+_TIME_LIMIT_SECONDS = 60.0
 _WARM_UP = "Dana Lee (dana@example.com, +1 212 555 0123) lives in Paris; card 4111 1111 1111 1111, naïve “quotes” №."
 
 _Job = list[tuple[Key, str]]
@@ -67,7 +67,7 @@ class Analyzer:
         Args:
             files: the folder's files by name.
             parts: compiled from the same files.
-            time_limit_seconds: what one text may take before it is refused.
+            time_limit_seconds: what one text may take at most before it is refused; short ones get less.
             cache_bytes: how much memory the findings of texts seen before may take.
 
         Raises:

@@ -78,8 +78,8 @@ def read_marks(marked: str) -> tuple[str, tuple[Span, ...]]:
 
 def _run_file(analyzer: Analyses, path: Path) -> Iterator[CaseResult]:
     try:
-        rules = ryaml.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, ryaml.InvalidYamlError) as error:
+        rules = ryaml.loads(path.read_text(encoding="utf-8"))  # type: ignore[attr-defined]  # its stub is elsewhere
+    except (OSError, UnicodeDecodeError, ryaml.InvalidYamlError) as error:  # type: ignore[attr-defined]  # as above
         yield CaseResult(path.name, "", "", "", (f"cannot be read: {error}",))
         return
     if not isinstance(rules, list):

@@ -18,6 +18,8 @@ from llmguard.redaction.recognizer_list import deny_recognizer
 Findings = tuple[Finding, ...]
 T = TypeVar("T")
 
+_LEAST_SECONDS = 5.0
+_SECONDS_A_CHARACTER = 20e-6  # four times what prose costs (REDACTION.md's machine); hostile text is cut off there
 _HINT = "Nothing was sent. Try again; if it stays, shorten the text or tell the CoE, who owns redaction."
 
 
@@ -76,7 +78,7 @@ class Detector:
         return _guarded(lambda: drop_duplicates(_over_threshold(plan, self._propose(plan, text))))
 
     def _propose(self, plan: Plan, text: str) -> list[Candidate]:
-        deadline = Deadline(self._time_limit_seconds)
+        deadline = Deadline(min(self._time_limit_seconds, _LEAST_SECONDS + len(text) * _SECONDS_A_CHARACTER))
         candidates = self._patterns.propose(text, plan.sought, deadline)
         if plan.deny is not None:
             candidates += plan.deny.propose(text, plan.sought, deadline)

@@ -35,9 +35,7 @@ class Tokens:
 class WordTable:
     """Knows the word forms seen so far; not thread-safe."""
 
-    def __init__(
-        self, pipeline: Any, embed: Any
-    ) -> None:  # spaCy's Language and thinc's Model, untyped, here and below
+    def __init__(self, pipeline: Any, embed: Any) -> None:  # spaCy's Language, thinc's Model; both untyped
         """Take the tokenizer, and the layers that embed a word: hash embeddings and the mixture of them."""
         self._pipeline = pipeline
         self._hash_embed = embed.layers[2].layers[0]

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
-from ruamel.yaml.error import YAMLError
 
 from llmguard.domain.catalog import Registry
 from llmguard.registry.build import build_registry
@@ -19,7 +18,7 @@ from llmguard.registry.leaks import find_secrets, without_secrets
 from llmguard.registry.prices import PriceMap
 from llmguard.registry.references import reference_problems
 from llmguard.registry.words import problem_of
-from llmguard.registry.yaml_text import Layout, NotYaml, position_at, read_yaml, syntax_problem
+from llmguard.registry.yaml_text import Layout, NotYaml, lay_out, position_at, read_yaml, refusal_problem
 
 _MOST_BYTES = 16 * 1024 * 1024
 
@@ -71,7 +70,7 @@ def check_source(
         problems += reference_problems(document, profiles, prices)
         problems += changed_presets(document, accepted)
     if problems or checked_file is None:
-        return Checked(None, _located(file, text, problems))
+        return Checked(None, _located(file, text, reading, problems))
     digest = content_digest(reading.content)
     return Checked(build_registry(checked_file, document, digest, prices), ())
 
@@ -94,6 +93,7 @@ class _Reading:
     content: Any  # a document before validation is anything
     problems: tuple[Problem, ...]
     is_readable: bool = True
+    layout: Layout | None = None  # where it was needed for reading already
 
 
 def _decode(source: bytes) -> tuple[str, Problem | None]:
@@ -115,11 +115,14 @@ def _read(text: str) -> _Reading:
     try:
         return _Reading(read_yaml(text), leaks)
     except NotYaml as complaint:
-        problem = syntax_problem(text, complaint)
-        if problem is not None:
-            return _Reading(None, (*leaks, problem), is_readable=False)
-    layout = Layout(text)
-    return _Reading(layout.first_values(), (*leaks, *layout.duplicates()))
+        refusal = refusal_problem(complaint)
+    layout = lay_out(text)
+    if isinstance(layout, Problem):
+        return _Reading(None, (*leaks, layout), is_readable=False)
+    duplicates = tuple(layout.duplicates())
+    if not duplicates:
+        return _Reading(None, (*leaks, refusal), is_readable=False, layout=layout)
+    return _Reading(layout.first_values(), (*leaks, *duplicates), layout=layout)
 
 
 def _leaks(text: str) -> Iterator[Problem]:
@@ -143,10 +146,12 @@ def _check_form(content: Any) -> tuple[RegistryFile | None, list[Problem]]:  # a
         return None, [problem_of(details) for details in error.errors(include_url=False)]
 
 
-def _located(file: str, text: str, problems: list[Problem]) -> tuple[Finding, ...]:
-    try:
-        layout = Layout(text)
-    except YAMLError:  # that is the finding
+def _located(file: str, text: str, reading: _Reading, problems: list[Problem]) -> tuple[Finding, ...]:
+    layout: Layout | Problem | None = reading.layout
+    if layout is None and reading.is_readable:
+        # ryaml takes a tab between key and value and ruamel.yaml does not; a space there moves no column.
+        layout = lay_out(text.replace("\t", " "))
+    if isinstance(layout, Problem):  # ryaml is content and ruamel.yaml is not: the findings stand, without their lines
         layout = None
     findings = {_finding(file, problem, layout) for problem in problems}
     return tuple(sorted(findings, key=lambda finding: (finding.line, finding.column, finding.path, finding.message)))

@@ -55,7 +55,7 @@ class ProviderEntry(Entry):
         None, description="Name of the environment variable that holds the provider's key. Never the key itself."
     )
     connect_timeout_seconds: float = Field(5.0, gt=0, le=600, description="Patience for a connection.")
-    first_byte_timeout_seconds: float = Field(60.0, gt=0, le=3600, description="Patience for the first byte.")
+    first_byte_timeout_seconds: float = Field(300.0, gt=0, le=3600, description="Patience for the first byte.")
     total_timeout_seconds: float = Field(600.0, gt=0, le=86_400, description="Patience for the whole answer.")
     max_retries: int = Field(2, ge=0, le=10, description="Retries after 429 and 5xx, before the first byte only.")
 
@@ -119,7 +119,9 @@ class PresetEntry(Entry):
     tools: ToolsField = Field("forbidden", description="forbidden, allowed, or a list of the only tools allowed.")
     images: Literal["forbidden", "allowed"] = Field("forbidden", description="Whether apps may send images.")
     redaction: Text = Field("standard", description="A profile of redaction/profiles.yaml.")
-    response: ResponseEntry = Field(ResponseEntry(filters=[]), description="What is done with an answer before the app gets it.")
+    response: ResponseEntry = Field(
+        ResponseEntry(filters=[]), description="What is done with an answer before the app gets it."
+    )
     on_violation: OnViolation = Field(
         "refuse", description="refuse: say what is allowed. clamp: use the nearest allowed value, and say so."
     )

@@ -66,7 +66,7 @@ def _target_problems(document: Document, loc: Loc, preset: Mapping[str, Any]) ->
     model = preset.get("model")
     if isinstance(model, str) and model not in document.models:
         yield _unknown((*loc, "model"), "model", model, document.models)
-    tried = {model}
+    tried = {str(model)}
     for index, fallback in as_texts(preset.get("fallbacks")):
         here = (*loc, "fallbacks", index)
         if fallback not in document.models:

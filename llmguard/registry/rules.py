@@ -80,20 +80,27 @@ def _exclusions(loc: Loc, rule: RuleEntry) -> Iterator[Problem]:
 
 def _value_problems(loc: Loc, name: str, rule: RuleEntry, facts: ParameterFacts) -> Iterator[Problem]:
     """Yield figures and texts that no provider takes for this parameter."""
-    values: list[tuple[Loc, JsonScalar | None]] = [
-        ((*loc, field), getattr(rule, field)) for field in ("min", "max", "default", "fixed")
-    ]
-    values += [((*loc, "allowed", index), value) for index, value in enumerate(rule.allowed or ())]
-    for here, value in values:
-        if value is None:
+    is_number = facts.kind in {"number", "integer"}
+    for bound in ("min", "max"):
+        figure: float | None = getattr(rule, bound)
+        if figure is None:
             continue
-        if not _fits(value, facts):
-            wrong = f"{shown(value)} is no value for {name}"
-            yield Problem(
-                here, wrong, value=plain(value), fix=f"{name} takes {_taken(facts)}{_boolean_hint(value, facts)}"
-            )
-        elif here[-1] in {"min", "max"} and facts.kind not in {"number", "integer"}:
-            yield Problem(here, f"{name} is not a number, so it has no {here[-1]}", fix="use `fixed` or `allowed`")
+        if is_number:
+            yield from _unfit((*loc, bound), name, int(figure) if figure.is_integer() else figure, facts)
+        else:
+            yield Problem((*loc, bound), f"{name} is no number, so it has no {bound}", fix="use `fixed` or `allowed`")
+    for field in ("default", "fixed"):
+        value: JsonScalar | None = getattr(rule, field)
+        if value is not None:
+            yield from _unfit((*loc, field), name, value, facts)
+    for index, choice in enumerate(rule.allowed or ()):
+        yield from _unfit((*loc, "allowed", index), name, choice, facts)
+
+
+def _unfit(loc: Loc, name: str, value: JsonScalar, facts: ParameterFacts) -> Iterator[Problem]:
+    if not _fits(value, facts):
+        fix = f"{name} takes {_taken(facts)}{_boolean_hint(value, facts)}"
+        yield Problem(loc, f"{shown(value)} is no value for {name}", value=plain(value), fix=fix)
 
 
 def _range_problems(loc: Loc, rule: RuleEntry, facts: ParameterFacts) -> Iterator[Problem]:

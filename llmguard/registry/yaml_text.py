@@ -10,7 +10,7 @@ from typing import Any
 
 import ryaml
 from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.error import MarkedYAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from ruamel.yaml.reader import ReaderError
 
@@ -23,7 +23,7 @@ _QUOTED = re.compile(r"`[^`]*`|\"[^\"]*\"|'[^']*'")  # parts of a message that r
 
 
 class NotYaml(Exception):
-    """The text cannot be read as one YAML document without doubt; the layout says where and why."""
+    """The text cannot be read as one YAML document without doubt."""
 
 
 def read_yaml(text: str) -> Any:  # a document before validation is anything
@@ -38,20 +38,24 @@ def read_yaml(text: str) -> Any:  # a document before validation is anything
         raise NotYaml(str(error)) from None
 
 
-def syntax_problem(text: str, complaint: NotYaml) -> Problem | None:
-    """Return what is wrong with a text that ryaml refused; None if only duplicate keys can be the reason."""
+def lay_out(text: str) -> "Layout | Problem":
+    """Return where each part of the text stands, or why it is not YAML."""
     try:
-        layout = Layout(text)
+        return Layout(text)
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         said = ", ".join(part for part in (error.context, error.problem) if part)
         return _not_yaml(said, (mark.line + 1, mark.column + 1) if mark else (1, 1))
     except ReaderError as error:
         return _not_yaml("a character that YAML does not allow", position_at(text, error.position))
-    except YAMLError:
+    except RecursionError:
         return _not_yaml("nested too deeply", (1, 1))
-    if any(layout.duplicates()):
-        return None
+    except AssertionError:  # ruamel.yaml's way to say so
+        return _not_yaml("the directive %YAML asks for another version than 1.1 or 1.2", (1, 1))
+
+
+def refusal_problem(complaint: NotYaml) -> Problem:
+    """Return what ryaml alone refuses (numbers without end, anchors that contain themselves), without its quotes."""
     found = _RYAML_POSITION.search(str(complaint))
     place = (int(found[1]), int(found[2])) if found else (1, 1)
     return _not_yaml(_QUOTED.sub("…", _RYAML_POSITION.sub("", str(complaint))).strip(), place)
@@ -70,13 +74,11 @@ class Layout:
 
         Raises:
             YAMLError: the text is not YAML.
+            RecursionError: it is nested too deeply.
         """
         yaml = YAML()
         yaml.composer.warn_double_anchors = False  # the warning would print lines of the file
-        try:
-            self._root: Node | None = yaml.compose(text)
-        except RecursionError:
-            raise YAMLError("nested too deeply") from None
+        self._root: Node | None = yaml.compose(text)
 
     def position(self, loc: Loc, *, on_key: bool) -> tuple[int, int]:
         """Return line and column, from 1, of the key or value at `loc`; of its nearest parent if it is not there."""
@@ -107,9 +109,7 @@ def _step(node: Node | None, part: str | int) -> tuple[Node | None, Node | None]
     if isinstance(node, MappingNode):
         wanted = str(part).casefold()  # `True` of Python is `true` in the file
         return next(((key, value) for key, value in node.value if str(key.value).casefold() == wanted), None)
-    if isinstance(node, SequenceNode) and isinstance(part, int) and part < len(node.value):
-        return None, node.value[part]
-    return None
+    return (None, node.value[part]) if isinstance(node, SequenceNode) and isinstance(part, int) else None
 
 
 def _mark(node: Node | None) -> tuple[int, int]:

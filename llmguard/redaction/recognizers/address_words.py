@@ -2,6 +2,7 @@
 
 Each constant is a regex alternation without groups or anchors.
 """
+# a regex is read in one piece
 
 TRAILING_TYPES = (
     r"Street|St|Avenue|Ave|Av|Road|Rd|Boulevard|Blvd|Lane|Ln|Drive|Dr|Court|Ct|Place|Pl|Square|Sq|Terrace|Ter|Way|Close"

@@ -3,6 +3,7 @@
 From the core the finding grows forward over units, towns, states, countries and postal codes, over commas and line
 ends, as long as each next part has the form of one. Findings are LOCATION, as everywhere in Presidio.
 """
+# a regex is read in one piece; people type the curly apostrophe; word lists
 
 import re
 from collections.abc import Iterable, Iterator
@@ -29,6 +30,39 @@ _FEW_WORDS = rf"(?:{_W})(?:[ -](?:{_SMALL} ?){{0,2}}{_W}){{0,3}}"
 _NUMBER = r"\d{1,6}[A-Za-z]?(?:[-/]\d{1,5}[A-Za-z]?)?"
 _DIRECTION = r"(?:N|S|E|W|NE|NW|SE|SW|North|South|East|West)\.?"
 _START = r"(?<![\w.,$€£#%/-])(?<![$€£#] )"
+# Literals in small letters of which one is in every text where the core can match; a digit before everything else.
+_STREETS = ("street", "road", "avenue", "lane", "boulevard", "drive", "crescent", "terrace", "parkway")
+_NEEDS: dict[str, tuple[str, ...]] = {
+    "post box": ("box", "postfach", "apartado", "postale", "bp", "postbus"),
+    "military mail": ("apo", "fpo", "dpo"),
+    "number, any words and apartment": ("apt", "apartment", "suite", "ste", "flat", "appt"),
+    "street after a preposition": _STREETS,
+    "street in small letters": ("street", "avenue", "road", "lane", "boulevard", "blvd", "ave", "crescent", "terrace"),
+    "corner of two streets": ("corner of", "intersection of"),
+    "place after a verb of living": (
+        *("born in", "up in", "moved", "originally from", "live", "living in", "reside", "home", "relocat", "arrived"),
+        *("vacation in", "holiday in", "visiting", "native"),
+    ),
+    "coordinates": (".",),
+}
+_WITHOUT_DIGIT = frozenset(
+    {"street after a preposition", "corner of two streets", "town and state", "place after a verb of living"}
+)
+_WORD_THEN_NUMBER = re.compile(r"[^\W_][.,]{0,2} ?(?:n[°ºr.]{1,2} ?)?\d")
+_AFTER_WORDS = frozenset(
+    {"street in front and number", "compound street and number", "compound street of two words and number"}
+)
+_LED_BY_NUMBER = frozenset(
+    {
+        "number and street",
+        "number and street of many kinds",
+        "number and street in front",
+        "number, words and unit",
+        "number, any words and apartment",
+        "number, words and number",
+    }
+)
+_DIGITS_START = re.compile(r"(?<!\d)\d")
 _UNIT = rf"(?i:(?:{UNITS})\.?) ?(?:#|No\.? ?)?(?:\d{{1,5}}[A-Za-z]?|[A-Z]\d{{0,4}})(?!\w)"
 
 _CORES = (
@@ -90,10 +124,9 @@ class StreetAddressRecognizer(GatedRecognizer):
 
     ENTITIES: ClassVar = ("LOCATION",)
     GATES: ClassVar = (
-        r"\d[\dA-Za-z/-]{0,6},? .",
-        r"[a-z.] \d",
-        r"street|road|avenue|lane|boulevard|drive|crescent|terrace|parkway|corner of",
-        r"[a-z], ?[A-Z]{2}",
+        r"\d",
+        r"street|road|avenue|lane|boulevard|drive|crescent|terrace|parkway|corner of|intersection of|[a-z.], ?[A-Z]{2}",
+        r"born in|up in|moved|originally from|live|living in|reside|home|relocat|vacation|holiday|visiting|native|arrived",
     )
 
     def find(self, text: str) -> Iterable[Hit]:
@@ -102,8 +135,8 @@ class StreetAddressRecognizer(GatedRecognizer):
         is_small = cased is not text and len(cased) == len(text)
         if is_small:
             text = cased
-        for name, score, core in _CORES:
-            for match in core.finditer(text):
+        for name, score, core in _possible(text):
+            for match in _matches(text, core, name):
                 start, end = match.span("v" if "v" in core.groupindex else 0)
                 if (
                     _reads_as_something_else(text[start:end], is_sure=score >= _SURE)
@@ -114,6 +147,32 @@ class StreetAddressRecognizer(GatedRecognizer):
                 grown, is_strong = _grow(text, start, end)
                 if score or is_strong or grown > end:
                     yield Hit(start, grown, "LOCATION", score or (0.75 if is_strong else 0.6), name)
+
+
+def _possible(text: str) -> Iterator[tuple[str, float, re.Pattern[str]]]:
+    """Yield the cores that can match in this text, by tests that cost next to nothing."""
+    lowered = text.lower()
+    has_digit = any(digit in text for digit in "0123456789")
+    has_number = has_digit and _WORD_THEN_NUMBER.search(text) is not None
+    for name, score, core in _CORES:
+        needs = _NEEDS.get(name, ())
+        if not (has_digit or name in _WITHOUT_DIGIT) or (name in _AFTER_WORDS and not has_number):
+            continue
+        if not needs or any(need in lowered for need in needs):
+            yield name, score, core
+
+
+def _matches(text: str, core: re.Pattern[str], name: str) -> Iterator[re.Match[str]]:
+    """Yield the matches of a core; one that begins with a number is tried at numbers alone."""
+    if name not in _LED_BY_NUMBER:
+        yield from core.finditer(text)
+        return
+    end = 0
+    for digit in _DIGITS_START.finditer(text):
+        match = core.match(text, digit.start()) if digit.start() >= end else None
+        if match:
+            end = match.end()
+            yield match
 
 
 def _grow(text: str, start: int, end: int) -> tuple[int, bool]:

@@ -3,6 +3,7 @@
 One row a kind of value: entity, shape (see `shapes`), how the label may stand, and the labels. A space in a label
 stands for nothing, a space, `_`, `-` or `.`, so `account number` is also `account_number` and `accountNumber`.
 """
+# a regex is read in one piece; rows of long strings; people type the curly apostrophe
 
 from dataclasses import dataclass
 from typing import Literal

@@ -1,4 +1,5 @@
 """The shape of a person's name, and whether a capitalised span can be one."""
+# a regex is read in one piece; people type the curly apostrophe
 
 import re
 

@@ -1,4 +1,5 @@
 """People whom the words around them name: titles, greetings, sign-offs, introductions, mail headers."""
+# a regex is read in one piece; rows of long strings; people type the curly apostrophe; word lists
 
 import re
 from typing import ClassVar
@@ -42,6 +43,13 @@ _ROLE = re.compile(
     r"|claimant|defendant|plaintiff|witness|driver|student|teacher|coworker|co-worker|neighbou?r|friend|cousin|uncle|aunt|recruiter|interviewer|director|officer|accountant|lawyer|attorney|contractor|passenger"
     rf"|beneficiary|spouse|fianc[ée]e?|grandmother|grandfather|nephew|niece|technician|agent|analyst|engineer|lead|executive|ceo|cfo|cto)[,:]? (?P<v>(?-i:{TWO_NAMES}))"
 )
+_ROLE_NEEDS = tuple(
+    "employee colleague manager supervisor boss assistant patient customer client applicant candidate tenant landlord wife"
+    " husband son daughter mother father brother sister partner nurse doctor claimant defendant plaintiff witness driver student"
+    " teacher worker neighbo friend cousin uncle aunt recruiter interviewer director officer accountant lawyer attorney"
+    " contractor passenger beneficiary spouse fianc nephew niece technician agent analyst engineer lead executive ceo cfo"
+    " cto".split()  # words, not quotes
+)
 _MAILBOX = re.compile(
     rf"(?P<v>{TWO_NAMES}|{WORD}, {WORD}(?: {INITIAL})?|{WORD})(?=[\"']? ?[<(\[](?:mailto:)?[\w.+%-]{{1,64}}@)"
 )
@@ -82,17 +90,88 @@ class PersonInContextRecognizer(RuleRecognizer):
         Rule("title and name", "PERSON", _TITLED, 0.9, is_name),
         Rule("title and name in small letters", "PERSON", _TITLED_SMALL, 0.7),
         Rule("greeting", "PERSON", _GREETING, 0.9, is_name),
-        Rule("sign-off", "PERSON", _SIGN_OFF, 0.9, is_name),
+        Rule(
+            "sign-off",
+            "PERSON",
+            _SIGN_OFF,
+            0.9,
+            is_name,
+            needs=(
+                "regards",
+                "sincerely",
+                "yours",
+                "best",
+                "cheers",
+                "thank",
+                "respectfully",
+                "cordial",
+                "take care",
+                "love",
+                "grüße",
+                "saludos",
+                "atenta",
+                "saluti",
+                "atenciosa",
+                "br",
+                "rgds",
+            ),
+        ),
         Rule("dash and name", "PERSON", _DASHED, 0.7, lambda value: is_name(value, words=2)),
-        Rule("introduction", "PERSON", _INTRODUCED, 0.9, is_name),
-        Rule("introduction in small letters", "PERSON", _INTRODUCED_SMALL, 0.7, lambda value: is_name(value.title())),
-        Rule("I am", "PERSON", _I_AM, 0.8, is_name),
-        Rule("role and name", "PERSON", _ROLE, 0.85, lambda value: is_name(value, words=2)),
-        Rule("mailbox", "PERSON", _MAILBOX, 0.95, is_name),
+        Rule(
+            "introduction",
+            "PERSON",
+            _INTRODUCED,
+            0.9,
+            is_name,
+            needs=(
+                "name",
+                "called",
+                "call me",
+                "calls me",
+                "known as",
+                "speaking with",
+                "spoke",
+                "talk",
+                "address me",
+                "under",
+            ),
+        ),
+        Rule(
+            "introduction in small letters",
+            "PERSON",
+            _INTRODUCED_SMALL,
+            0.7,
+            lambda value: is_name(value.title()),
+            needs=(" name",),
+        ),
+        Rule(
+            "I am",
+            "PERSON",
+            _I_AM,
+            0.8,
+            is_name,
+            needs=(
+                "i am",
+                "i'm",
+                "i’m",
+                "this is",
+                "here is",
+                "it's",
+                "ich bin",
+                "je suis",
+                "soy",
+                "llamo",
+                "appelle",
+                "chiamo",
+                "mein name",
+            ),
+        ),
+        Rule("role and name", "PERSON", _ROLE, 0.85, lambda value: is_name(value, words=2), needs=_ROLE_NEEDS),
+        Rule("mailbox", "PERSON", _MAILBOX, 0.95, is_name, needs=("@",)),
         Rule("speaker after a time", "PERSON", _SPEAKER, 0.85, is_name),
         Rule("speaker", "PERSON", _SPEAKER_PLAIN, 0.6, lambda value: is_name(value, words=2)),
-        Rule("mention", "PERSON", _MENTION, 0.7, lambda value: is_name(value, words=2)),
+        Rule("mention", "PERSON", _MENTION, 0.7, lambda value: is_name(value, words=2), needs=("@",)),
         Rule("name with a particle", "PERSON", _PARTICLED, 0.85, lambda value: is_name(value, words=2)),
         Rule("vCard name", "PERSON", _VCARD, 0.95),
-        Rule("done by", "PERSON", _BY, 0.85, lambda value: is_name(value, words=2)),
+        Rule("done by", "PERSON", _BY, 0.85, lambda value: is_name(value, words=2), needs=(" by ", " to ", " from ")),
     )

@@ -3,6 +3,7 @@
 What a form needs to count: an international prefix, a North American or parenthesised grouping, a number valid in
 one of `REGIONS`, or a word such as "call" in front. A plain run of digits without any of these is no phone number.
 """
+# a regex is read in one piece
 
 import re
 from collections.abc import Iterable
@@ -83,7 +84,7 @@ def _judge(text: str, start: int, end: int) -> tuple[float, str] | None:
         return 0.85, "number beside a word such as call"
     if _NANP.fullmatch(number):
         return 0.75, "North American number"
-    if "(" in number and _AREA.fullmatch(number) and digits >= 8:  # noqa: PLR2004  # `(12) 345` is a reference
+    if "(" in number and _AREA.fullmatch(number) and digits >= 8:  # `(12) 345` is a reference
         return 0.6, "number with its area in brackets"
     if _THOUSANDS.fullmatch(number):
         return None

@@ -1,4 +1,5 @@
 """Whether a value beside a label like `password` or `token` is a secret, or code, a word, a placeholder."""
+# a regex is read in one piece
 
 import math
 import re
@@ -16,6 +17,7 @@ _FILLERS = re.compile(
     r"string|str|bytes|int|optional|required|hidden|text|password|passwd|secret|token|varchar.*|char\(.*|nil|yes|no|test)"
 )
 _MIN_TOKEN = 12
+_LONGEST_WORD = 15
 _MIN_ENTROPY_BITS = 2.8
 
 
@@ -28,7 +30,7 @@ def is_password(value: str, *, is_quoted: bool = False) -> bool:
         + any(not c.isalnum() and c not in "_-." for c in value)
     )  # fmt: skip
     has_sign = any(c.isdigit() or not c.isalnum() for c in value.strip("_-."))
-    return kinds >= 2 and has_sign and len(value) >= 5  # noqa: PLR2004  # one class of characters is a word
+    return kinds >= 2 and has_sign and len(value) >= 5  # one class of characters is a word
 
 
 def is_random(value: str, *, is_quoted: bool = True) -> bool:
@@ -59,9 +61,9 @@ def _is_no_secret(value: str, *, is_quoted: bool) -> bool:
 def _reads_as_words(value: str) -> bool:
     """Say whether it is words joined by signs, such as `token-classification-v2` or `max_tokens_per_minute_2`."""
     parts = [part for part in re.split(r"[-_.:/ ]", value) if part]
-    words = sum(
-        1
-        for part in parts
-        if part.isalpha() and (part.islower() or part.istitle() or part.isupper()) and len(part) < 16
-    )  # noqa: E501, PLR2004
+    words = sum(_is_word(part) for part in parts)
     return len(parts) > 1 and words >= len(parts) - 1
+
+
+def _is_word(part: str) -> bool:
+    return part.isalpha() and len(part) <= _LONGEST_WORD and (part.islower() or part.istitle() or part.isupper())

@@ -2,6 +2,7 @@
 
 API_KEY is a key or token by its shape, PASSWORD what stands behind a label or in a URL, PRIVATE_KEY key material.
 """
+# a regex is read in one piece; names of labels, no passwords
 
 import re
 from collections.abc import Iterable
@@ -57,14 +58,21 @@ _CAMEL_TOKEN = re.compile(
 )
 
 _RULES = (
-    Rule("private key in PEM", "PRIVATE_KEY", _PEM, 1.0),
-    Rule("age private key", "PRIVATE_KEY", _AGE, 1.0),
-    Rule("JSON web token", "API_KEY", _JWT, 1.0),
-    Rule("authorization header", "API_KEY", _BEARER, 0.95, is_random),
-    Rule("bearer token", "API_KEY", _BEARER_ALONE, 0.9, is_random),
-    Rule("key of a connection string", "API_KEY", _CONNECTION, 0.95),
-    Rule("key in a query string", "API_KEY", _PADDED, 0.9, is_random),
-    Rule("credentials of curl", "PASSWORD", _CURL_USER, 0.95),
+    Rule("private key in PEM", "PRIVATE_KEY", _PEM, 1.0, needs=("private key",)),
+    Rule("age private key", "PRIVATE_KEY", _AGE, 1.0, needs=("age-secret-key",)),
+    Rule("JSON web token", "API_KEY", _JWT, 1.0, needs=("eyj",)),
+    Rule(
+        "authorization header",
+        "API_KEY",
+        _BEARER,
+        0.95,
+        is_random,
+        needs=("authorization", "x-api-key", "x-auth-token"),
+    ),
+    Rule("bearer token", "API_KEY", _BEARER_ALONE, 0.9, is_random, needs=("bearer",)),
+    Rule("key of a connection string", "API_KEY", _CONNECTION, 0.95, needs=("accountkey", "sharedaccess")),
+    Rule("key in a query string", "API_KEY", _PADDED, 0.9, is_random, needs=("&", "?")),
+    Rule("credentials of curl", "PASSWORD", _CURL_USER, 0.95, needs=("curl",)),
 )
 _ASSIGNMENTS = (
     ("password beside its label", "PASSWORD", _PASSWORD, is_password),
@@ -90,8 +98,9 @@ class SecretRecognizer(GatedRecognizer):
     def find(self, text: str) -> Iterable[Hit]:
         """Return the secrets in the text."""
         yield from find_vendor_keys(text)
+        lowered = text.lower()
         for rule in _RULES:
-            yield from rule.find(text)
+            yield from rule.find(text, lowered)
         yield from _find_userinfo(text)
         for name, entity, regex, check in _ASSIGNMENTS:
             for match in regex.finditer(text):

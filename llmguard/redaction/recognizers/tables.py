@@ -1,4 +1,5 @@
 """Columns of CSV, TSV and Markdown tables: the header says what every cell below it is."""
+# people type the curly apostrophe
 
 import re
 from collections.abc import Iterable, Iterator

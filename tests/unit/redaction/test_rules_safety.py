@@ -109,11 +109,17 @@ def test_contacts_and_cards_are_hidden_in_every_profile(profile):
 def test_at_most_two_percent_of_the_standard_library_are_altered():
     analyzer = example_analyzer()
     folder = Path(sys.modules["json"].__file__).parents[1]
-    names = ["json/decoder.py", "ast.py", "argparse.py", "heapq.py", "sqlite3/dbapi2.py", "http/client.py", "statistics.py"]
+    names = [
+        "json/decoder.py",
+        "ast.py",
+        "argparse.py",
+        "heapq.py",
+        "sqlite3/dbapi2.py",
+        "http/client.py",
+        "statistics.py",
+    ]
     texts = [(folder / name).read_text(encoding="utf-8")[:20_000] for name in names]
 
-    altered = [
-        sum(one.end - one.start for one in analyzer.find(text, analyzer.profiles["standard"])) for text in texts
-    ]
+    altered = [sum(one.end - one.start for one in analyzer.find(text, analyzer.profiles["standard"])) for text in texts]
 
     assert sum(altered) / sum(map(len, texts)) < 0.02

@@ -69,7 +69,9 @@ def test_presidio_research_json_is_read_with_its_addresses_as_locations(tmp_path
 
 def test_conll_is_read_token_by_token(tmp_path):
     path = tmp_path / "set.conll"
-    path.write_text("-DOCSTART- O\n\nAnna B-PER\nLee I-PER\nin O\nBonn I-LOC\n\n\u2028\tO\nBob\tB-PER\n", encoding="utf-8")
+    path.write_text(
+        "-DOCSTART- O\n\nAnna B-PER\nLee I-PER\nin O\nBonn I-LOC\n\n\u2028\tO\nBob\tB-PER\n", encoding="utf-8"
+    )
 
     samples = read_samples(path)
 

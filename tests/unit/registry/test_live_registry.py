@@ -183,6 +183,26 @@ async def test_a_good_file_takes_over_however_it_is_written(path, accepted, hear
     assert [registry.digest for registry in heard.registries][-1] == live.current.digest
 
 
+async def test_the_first_part_of_a_file_that_is_still_being_written_never_takes_over(path, accepted, heard):
+    app = (
+        "  {name}: {{owner: x, cost_center: '1', status: approved, sensitivity: internal, presets: [], quota: {{}}}}\n"
+    )
+    parts = ["version: 1\nproviders: {}\nmodels: {}\npresets: []\napps:\n"]
+    parts += [app.format(name=f"app-{number}") for number in range(6)]
+    live = a_live(path, accepted, heard)
+
+    async with watching(live):
+        with path.open("w") as file:
+            for part in parts:
+                file.write(part)
+                file.flush()
+                await asyncio.sleep(0.02)  # less than a file must keep still
+        await until(lambda: heard.registries)
+
+    assert [len(registry.apps) for registry in heard.registries] == [6]
+    assert heard.findings == []
+
+
 async def test_a_config_map_that_is_swapped_by_its_link_takes_over(tmp_path, accepted, heard):
     volume = tmp_path / "volume"
     for name, source in (("..one", a_source(1)), ("..two", a_source(1, 2))):

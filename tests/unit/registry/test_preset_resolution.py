@@ -133,7 +133,6 @@ def test_a_free_model_name_is_refused_with_the_reason():
         "a b",
         "x" * 200,
         "4111111111111111",
-        "summarise@0",
         "summarise@",
     ],
 )

@@ -306,6 +306,12 @@ def test_budgets_that_are_no_amount_are_findings(amount, words):
     assert words in only_finding(setter("apps", "expense-triage", "quota", "usd_per_month", amount))
 
 
+def test_an_infinite_parameter_is_a_finding():
+    text = CONTRACT.replace("default: 0.1", "default: .inf")
+
+    assert "cannot be infinite" in check(text).findings[0].message
+
+
 def test_an_infinite_price_is_a_finding():
     text = CONTRACT.replace("output: 0.60", "output: .inf")
 

@@ -32,7 +32,8 @@ def test_the_smallest_registry_is_accepted():
         ("version: 99999999999999999999999\n", (1, 10)),
         ("? [a]\n: 1\n", (1, 1)),
         ("&a [1, *a]\n", (1, 1)),
-        ("[" * 20_000, (1, 1)),
+        ("%YAML 1.3\n---\nversion: 1\n", (1, 1)),
+        ("[" * 2_000, (1, 1)),
         ("version: " + "[" * 400 + "]" * 400, (1, 137)),
     ],
     ids=[
@@ -46,7 +47,7 @@ def test_the_smallest_registry_is_accepted():
         "dash",
         "number",
         "list as key",
-        "endless",
+        "endless", "directive",
         "deep",
         "deep and closed",
     ],
@@ -112,6 +113,24 @@ def test_duplicates_next_to_endless_anchors_end():
     findings = check("version: 1\nversion: 1\napps: &a {x: *a, y: [*a]}\n").findings
 
     assert any("given twice" in finding.message for finding in findings)
+
+
+def test_a_number_without_end_next_to_a_duplicate_is_a_finding_of_its_own():
+    findings = check("version: 99999999999999999999999\napps: {}\napps: {}\n").findings
+
+    assert [finding.path for finding in findings if finding.line > 1 or finding.column > 1] == ["version", "apps"]
+
+
+def test_a_tab_behind_a_colon_is_read_and_findings_keep_their_lines():
+    (finding,) = check("version:\t2\n" + HEAD.partition("\n")[2] + "apps: {}\n").findings
+
+    assert (finding.line, finding.column, finding.path) == (1, 10, "version")
+
+
+def test_where_only_ryaml_reads_the_file_findings_stand_without_their_lines():
+    (finding,) = check("%YAML 1.3\n---\nversion: 2\n" + HEAD.partition("\n")[2] + "apps: {}\n").findings
+
+    assert (finding.line, finding.path) == (1, "version")
 
 
 def test_anchors_for_whole_values_are_allowed():
