@@ -21,6 +21,7 @@ from llmguard.identity.keyring import Keyring
 from llmguard.providers.calling import Providers
 from llmguard.providers.tokens import TokenCounter
 from llmguard.quota.ledger import Ledger
+from llmguard.redaction.analyzer import Analyzer
 from llmguard.redaction.live import LiveAnalyzer
 from llmguard.redaction.profiles import RedactionInvalid, load_profiles, read_files
 from llmguard.redaction.redactor import Redactor
@@ -54,13 +55,13 @@ class Worker:
         """Build all parts; nothing runs before `running` is entered."""
         clock, name = SystemClock(), worker_name()
         self._clock = clock
-        self._analyzer = LiveAnalyzer(settings.redaction)
+        self._analyzer = LiveAnalyzer(settings.redaction, on_reload=self._use_rules)
         self._registry = LiveRegistry(
             settings.registry,
             AcceptedRegistries(settings.data / "registry"),
             lambda: self._analyzer.current.profiles,
             on_findings=_log_findings,
-            on_reload=_log_reload,
+            on_reload=self._use_registry,
         )
         self._keyring = Keyring(KeyStore(settings.data / "state.db", settings.secret, clock), clock)
         self._ledger = Ledger(settings.data / "state.db", clock, name)
@@ -68,31 +69,27 @@ class Worker:
         self._tokens = TokenCounter()
         self._providers = Providers(environ=environ, clock=clock, tokens=self._tokens)
         self._secret = settings.secret
-        self._redactor = Redactor(self._analyzer.current, settings.secret)
         metrics = Metrics(REGISTRY)
         self._recorder = Recorder(self._spool, self._ledger, self._tokens, metrics, clock)
-        services = Services(
+        self._services = Services(
             clock=clock,
             keyring=self._keyring,
-            registry=self._current_registry,
-            redactor=self._current_redactor,
+            registry=self._registry.current,
+            redactor=Redactor(self._analyzer.current, settings.secret),
             tokens=self._tokens,
             ledger=self._ledger,
             providers=self._providers,
             recorder=self._recorder,
         )
         probes = Probes(metrics, environ.get(METRICS_FOLDER_VARIABLE), self._problems)
-        self.site = Site(services, probes, TraceReader(settings.data).show, self._running)
+        self.site = Site(self._services, probes, TraceReader(settings.data).show, self._running)
 
-    def _current_registry(self) -> Registry:
-        return self._registry.current
+    def _use_registry(self, registry: Registry) -> None:
+        self._services.registry = registry
+        _log.info("the registry %s is in force", registry.digest[:12])
 
-    def _current_redactor(self) -> Redactor:
-        """Return a redactor over the rules in force; a new one after each reload of the rules."""
-        analyzer = self._analyzer.current
-        if self._redactor.digest != analyzer.digest:
-            self._redactor = Redactor(analyzer, self._secret)
-        return self._redactor
+    def _use_rules(self, analyzer: Analyzer) -> None:
+        self._services.redactor = Redactor(analyzer, self._secret)
 
     def _problems(self) -> list[str]:
         """Return what would refuse every request now."""
@@ -168,7 +165,3 @@ def prepare(settings: Settings) -> App | None:
 def _log_findings(findings: Sequence[Finding]) -> None:
     for finding in findings:
         _log.error("the last accepted registry stays in force: %s", finding)
-
-
-def _log_reload(registry: Registry) -> None:
-    _log.info("the registry %s is in force", registry.digest[:12])

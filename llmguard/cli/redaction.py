@@ -38,7 +38,7 @@ def command() -> None:
 def try_text(*, text: str | None, profile: str, everything: bool, as_json: bool, **places: str | None) -> None:
     """Show what is found in TEXT (or in standard input), by which recognizer, and why."""
     if text is None:
-        text = click.get_text_stream("stdin").read()
+        text = sys.stdin.read()
     analyzer, rules = _analyzer(profile, **places)
     explained = [row for row in analyzer.explain(text, rules) if everything or row.fate in _IN_FORCE]
     rows = [asdict(row) | {"text": text[row.start : row.end]} for row in explained]

@@ -41,7 +41,7 @@ async def govern(services: Services, record: Record, incoming: Incoming) -> Asyn
         Fault: nobody on the caller's side can.
     """
     async with record:
-        registry = services.registry()
+        registry = services.registry
         caller = authenticate(services, record, registry, incoming)  # 1
         request = incoming.parse()  # 0: not before somebody known asks for it
         preset = resolve(services, record, registry, caller, request)  # 2
@@ -101,7 +101,7 @@ def decided_request(request: ChatRequest, decision: Decision) -> ChatRequest:
 
 async def redact(services: Services, record: Record, caller: Caller, preset: Preset, request: ChatRequest) -> Redacted:
     """Step 4: return the request with personal data hidden, and the vault that can bring it back."""
-    redactor = services.redactor()
+    redactor = services.redactor
     redacted = await redactor.redact(request, app=caller.app.name, profile=preset.redaction)
     record.redacted(redactor, redacted)
     return redacted

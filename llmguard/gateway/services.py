@@ -1,6 +1,5 @@
 """What the pipeline works with; `wiring.py` fills it."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from llmguard.domain.catalog import Registry
@@ -13,14 +12,17 @@ from llmguard.quota.ledger import Ledger
 from llmguard.redaction.redactor import Redactor
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Services:
-    """One of each for a worker. `registry` and `redactor` are asked anew for each request: both are reloaded live."""
+    """One of each for a worker.
+
+    `registry` and `redactor` are replaced whole when the CoE's files change; a request takes each of them once.
+    """
 
     clock: Clock
     keyring: Keyring
-    registry: Callable[[], Registry]
-    redactor: Callable[[], Redactor]
+    registry: Registry
+    redactor: Redactor
     tokens: TokenCounter
     ledger: Ledger
     providers: Providers

@@ -7,7 +7,6 @@ A key id is stable; its secrets change. Rotation gives the id a new secret and l
 ends. Every change raises the `revision`, by which running workers notice it.
 """
 
-import hmac
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -18,7 +17,7 @@ from pathlib import Path
 from llmguard.domain.clock import Clock
 from llmguard.domain.secrets import derive_key
 from llmguard.domain.state_file import open_state
-from llmguard.identity.key_text import new_key_id, new_key_text
+from llmguard.identity.key_text import key_digest, new_key_id, new_key_text
 
 _CREATE_KEYS = """
 CREATE TABLE IF NOT EXISTS keys (
@@ -96,7 +95,11 @@ class Secret:
 
 
 class KeyStore:
-    """The keys of one data folder. Each call opens its own connection, so every thread and process may share it."""
+    """The keys of one data folder. Each call opens its own connection, so every thread and process may share it.
+
+    Attributes:
+        digest_key: the subkey of all digests; for the keyring of the same process.
+    """
 
     def __init__(self, path: Path, secret: bytes, clock: Clock) -> None:
         """Open `state.db`, creating it with mode 0600 when it is missing.
@@ -105,7 +108,7 @@ class KeyStore:
             sqlite3.Error, OSError: the file cannot be opened or written.
         """
         self._path = path
-        self._digest_key = derive_key(secret, "identity/key-digest")
+        self.digest_key = derive_key(secret, "identity/key-digest")
         self._clock = clock
         with closing(open_state(path, create=True)) as connection:
             for statement in (_CREATE_KEYS, _CREATE_SECRETS, _CREATE_REVISION, _FIRST_REVISION):
@@ -184,16 +187,12 @@ class KeyStore:
             rows = connection.execute(_SECRETS).fetchall()
         return revision, tuple(Secret(digest, key_id, app, *map(_instant, ends)) for digest, key_id, app, *ends in rows)
 
-    def digest(self, key_text: str) -> bytes:
-        """Return the keyed digest under which a key is stored."""
-        return hmac.digest(self._digest_key, key_text.encode(), "sha256")
-
     def _add_secret(
         self, connection: sqlite3.Connection, key_id: str, now: datetime, expires_at: datetime | None
     ) -> str:
         secret_text = new_key_text(key_id)
         expiry = None if expires_at is None else _text(expires_at)
-        connection.execute(_INSERT_SECRET, (self.digest(secret_text), key_id, _text(now), expiry))
+        connection.execute(_INSERT_SECRET, (key_digest(secret_text, self.digest_key), key_id, _text(now), expiry))
         return secret_text
 
     def _find(self, connection: sqlite3.Connection, key_id: str) -> tuple[str, str, str | None]:

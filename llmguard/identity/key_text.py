@@ -7,6 +7,7 @@ mistyped one is refused without a look-up. The checksum is no protection; the 19
 Source: the layout follows "Behind GitHub's new authentication token formats" (github.blog, 5 April 2021).
 """
 
+import hmac
 import re
 import secrets
 import zlib
@@ -30,6 +31,11 @@ def new_key_text(key_id: str) -> str:
     """Return a whole new key for this id; its secret part has 190 random bits."""
     body = f"{PREFIX}{key_id}_{_random_base62(_SECRET_LENGTH)}"
     return body + _checksum(body)
+
+
+def key_digest(text: str, digest_key: bytes) -> bytes:
+    """Return what is stored of a key: HMAC-SHA256 under a subkey of the installation secret."""
+    return hmac.digest(digest_key, text.encode(), "sha256")
 
 
 def is_well_formed(text: str) -> bool:

@@ -18,7 +18,7 @@ from datetime import datetime
 from llmguard.domain.clock import Clock
 from llmguard.domain.errors import Fault, Refusal, RefusalCode
 from llmguard.identity.key_store import KeyStore, Secret
-from llmguard.identity.key_text import PREFIX, is_well_formed
+from llmguard.identity.key_text import PREFIX, is_well_formed, key_digest
 
 _POLL_SECONDS = 0.25
 _STALE_AFTER_SECONDS = 5
@@ -60,6 +60,7 @@ class Keyring:
             sqlite3.Error: the store cannot be read.
         """
         self._store = store
+        self._digest_key = store.digest_key
         self._clock = clock
         self._snapshot = self._read()
 
@@ -72,7 +73,7 @@ class Keyring:
         """
         self._check_freshness()
         key_text = _bearer(authorization)
-        digest = self._store.digest(key_text)
+        digest = key_digest(key_text, self._digest_key)
         secret = self._snapshot.by_digest.get(digest, _NOBODY)
         # The look-up leaks nothing that helps: nobody can aim at a digest without the installation secret. The
         # comparison in constant time is what the decision rests on.

@@ -6,9 +6,16 @@ from datetime import date
 from llmguard.domain.catalog import App, Model, Preset
 from llmguard.domain.chat import ChatRequest, JsonObject
 from llmguard.domain.errors import Refusal, RefusalCode
-from llmguard.policy.access import Objection, allowed_models, app_objections, origin_objections, target_objections
-from llmguard.policy.content import part_violations, tool_violations
 from llmguard.policy.parameters import MAX_TOKENS, settle_parameters
+from llmguard.policy.rules import (
+    Objection,
+    allowed_models,
+    app_objections,
+    origin_objections,
+    part_violations,
+    target_objections,
+    tool_violations,
+)
 
 POLICY_DIGEST = "builtin-1"  # the rules in this package; raise it when a rule decides differently
 _DEFAULT_OUTPUT_TOKENS = 4096  # the allowance where neither preset nor model names a limit: a quota needs one

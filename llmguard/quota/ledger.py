@@ -107,8 +107,7 @@ class Ledger:
         result = await self._started.reserve(Reserve(hold_id, (claim,), amount, self._worker))
         match result:
             case Granted():
-                reserved_at = to_datetime(result.reserved_at)
-                return Hold(hold_id, app.name, amount, reserved_at, result.standings[claim.scope])
+                return Hold(hold_id, app.name, amount, result.reserved_at, result.standings[claim.scope])
             case Denied():
                 raise quota_refusal(app, claim.scope, result)
             case Duplicate():

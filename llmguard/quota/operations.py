@@ -6,6 +6,7 @@ of them or none.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from enum import Enum
 
 from llmguard.domain.catalog import Quota
@@ -69,7 +70,7 @@ class Shortfall:
 class Granted:
     """The hold stands. `reserved_at` is the instant in whose windows it is booked."""
 
-    reserved_at: Instant
+    reserved_at: datetime
     standings: Mapping[str, tuple[Standing, ...]]  # by scope, right after this reservation
 
 

@@ -34,7 +34,7 @@ from llmguard.quota.operations import (
     Result,
     Settle,
 )
-from llmguard.quota.windows import Instant, to_instant
+from llmguard.quota.windows import Instant, to_datetime, to_instant
 
 _CREATE_ACCOUNTS = "CREATE TABLE IF NOT EXISTS accounts (scope TEXT PRIMARY KEY, windows TEXT NOT NULL) WITHOUT ROWID"
 _CREATE_HOLDS = """
@@ -201,7 +201,7 @@ class _Page:
             self._changed.add(scope)
         scopes = tuple(accounts)
         self._made[reserve.hold_id] = OpenHold(reserve.hold_id, scopes, reserve.worker, instant, reserve.amount)
-        return Granted(instant, self._standings(reserve.claims))
+        return Granted(to_datetime(instant), self._standings(reserve.claims))
 
     def _end(self, hold_id: str, actual: Amount | None) -> Done:
         hold = self._hold(hold_id)

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Callable
 from pathlib import Path
 
 import watchfiles
@@ -23,13 +24,14 @@ class LiveAnalyzer:
         findings: why the folder's present state is not in force; empty when it is.
     """
 
-    def __init__(self, folder: Path) -> None:
-        """Load the folder.
+    def __init__(self, folder: Path, *, on_reload: Callable[[Analyzer], None] = lambda _: None) -> None:
+        """Load the folder; `on_reload` is called with each newer analyzer as it takes over.
 
         Raises:
             RedactionInvalid: it cannot be used, and there is no older state to keep.
         """
         self._folder = folder
+        self._on_reload = on_reload
         self._stamp = _stamp(folder)
         self.current = Analyzer.load(folder)
         self.findings: tuple[RuleFinding, ...] = ()
@@ -60,6 +62,7 @@ class LiveAnalyzer:
             self._keep((RuleFinding(str(self._folder), "", f"cannot be loaded ({type(error).__name__})"),))
         else:
             self.current, self.findings = fresh, ()
+            self._on_reload(fresh)
             _logger.info("New redaction rules are in force: %s", fresh.digest[:12])
 
     def _keep(self, findings: tuple[RuleFinding, ...]) -> None:

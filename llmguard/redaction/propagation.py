@@ -10,7 +10,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Iterable, Sequence
 from itertools import accumulate
 
-from llmguard.redaction.normalise import PERSON, name_parts
+from llmguard.redaction.placeholders import PERSON, name_parts
 from llmguard.redaction.spans import Span, cut_to_slot
 from llmguard.redaction.units import Unit
 

@@ -13,15 +13,12 @@ from typing import Protocol
 from llmguard.domain.chat import ChatRequest, JsonObject
 from llmguard.domain.errors import Fault, Refusal
 from llmguard.domain.secrets import derive_key
-from llmguard.redaction.answers import answer_units, chunk_units
-from llmguard.redaction.document import place_name, request_units, rewrite
-from llmguard.redaction.edits import Edit, apply
+from llmguard.redaction.document import answer_units, chunk_units, place_name, request_units, rewrite
 from llmguard.redaction.findings import Action, Finding
-from llmguard.redaction.normalise import PERSON
-from llmguard.redaction.placeholders import PlaceholderCodes, mask, protected_spans, spell_dropped
+from llmguard.redaction.placeholders import PERSON, PlaceholderCodes, mask, protected_spans, spell_dropped
 from llmguard.redaction.profiles import Profile
 from llmguard.redaction.propagation import KnownValues
-from llmguard.redaction.spans import Span, spans_of
+from llmguard.redaction.spans import Edit, Span, apply, spans_of
 from llmguard.redaction.units import Field, Unit, text_units
 from llmguard.redaction.vault import Vault
 

@@ -25,7 +25,7 @@ _SURE_SPACES = _SPACES - frozenset(range(0x1C, 0x20))
 _SHARED = frozenset([WORD_BYTE, DIGIT_BYTE, SPACE_BYTE, OTHER_BYTE, *b"iks"])  # stand for more than one character
 _FOREIGN = frozenset([WORD_BYTE, DIGIT_BYTE, SPACE_BYTE, OTHER_BYTE, *b"iks"])  # what stands for more than ASCII
 _ONLY_REGEX_MODULE = re.compile(
-    r"\{[a-z]|\{\d*<|\[:\^?\w+:\]"
+    r"\{[a-z]|\{\d+<|\[:\^?\w+:\]"
 )  # fuzzy matching and POSIX classes: `re` reads them otherwise
 
 
@@ -141,9 +141,11 @@ class _Translation:
 
     def _repeat(self, node: Any, flags: int, _: _Edges) -> str:
         least, most, nodes = node[1]
-        least = min(least, _LONGEST_COUNT)
-        times = f"{{{least},}}" if most > _LONGEST_COUNT else f"{{{least},{most}}}"
-        return f"(?:{self.sequence(nodes, flags, _INNER)}){times}"
+        if most == 0:
+            return ""
+        repeated = self.sequence(nodes, flags, _INNER)
+        is_single = len(nodes) == 1 and _single(nodes[0][0], nodes[0][1], flags) is not None
+        return f"{repeated if is_single else f'(?:{repeated})'}{_times(min(least, _LONGEST_COUNT), most)}"
 
     def _lookaround(self, node: Any, flags: int, edges: _Edges) -> str:
         name, (direction, nodes) = node
@@ -241,5 +243,17 @@ def _write(members: _Class, flags: int) -> str:
             runs[-1][1] = byte
         else:
             runs.append([byte, byte])
-    ranges = (f"\\x{first:02x}" if first == last else f"\\x{first:02x}-\\x{last:02x}" for first, last in runs)
+    ranges = (_byte(first) if first == last else f"{_byte(first)}-{_byte(last)}" for first, last in runs)
     return f"[{''.join(ranges)}]" if runs else r"[^\x00-\xff]"
+
+
+def _byte(byte: int) -> str:
+    """Return a byte as it may stand in a class."""
+    return chr(byte) if chr(byte).isascii() and (chr(byte).isalnum() or chr(byte) in " _.,:;=@/'") else f"\\x{byte:02x}"
+
+
+def _times(least: int, most: Any) -> str:
+    """Return a quantifier, as short as can be."""
+    if most > _LONGEST_COUNT:
+        return {0: "*", 1: "+"}.get(least, f"{{{least},}}")
+    return "?" if (least, most) == (0, 1) else f"{{{least},{most}}}"

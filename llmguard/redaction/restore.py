@@ -9,7 +9,7 @@ from typing import Any
 
 from llmguard.domain.chat import JsonObject
 from llmguard.redaction.bent import BentPlaceholders
-from llmguard.redaction.edits import Edit, recut
+from llmguard.redaction.spans import Edit, recut
 
 _UNTOUCHED = frozenset(
     {"id", "object", "created", "model", "role", "index", "finish_reason", "usage", "system_fingerprint"}

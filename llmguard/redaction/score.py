@@ -46,13 +46,13 @@ class Finds(Protocol):
     def entity_type(self) -> str: ...  # noqa: D102
 
 
-P = TypeVar("P", contravariant=True)
+ProfileT_contra = TypeVar("ProfileT_contra", contravariant=True)
 
 
-class Finder(Protocol[P]):
+class Finder(Protocol[ProfileT_contra]):
     """What is scored: the analyzer, with any kind of profile."""
 
-    def find(self, text: str, profile: P) -> Sequence[Finds]:
+    def find(self, text: str, profile: ProfileT_contra) -> Sequence[Finds]:
         """Return the findings in a text."""
         ...
 
@@ -125,7 +125,7 @@ class Score:
     entities: Mapping[str, EntityScore]
 
 
-def score(analyzer: Finder[P], samples: Iterable[Sample], profile: P) -> Score:
+def score(analyzer: Finder[ProfileT_contra], samples: Iterable[Sample], profile: ProfileT_contra) -> Score:
     """Return how well the findings of a profile agree with the labels.
 
     Args:

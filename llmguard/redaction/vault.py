@@ -10,8 +10,7 @@ from collections.abc import Iterable
 from llmguard.domain.chat import JsonObject
 from llmguard.redaction.bent import BentPlaceholders, bracketed_types
 from llmguard.redaction.entries import Entry
-from llmguard.redaction.normalise import PERSON, name_parts, normalise
-from llmguard.redaction.placeholders import PlaceholderCodes, spell_placeholder
+from llmguard.redaction.placeholders import PERSON, PlaceholderCodes, name_parts, normalise, spell_placeholder
 from llmguard.redaction.restore import restore_body
 from llmguard.redaction.stream import StreamRestorer
 

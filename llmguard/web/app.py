@@ -13,7 +13,6 @@ from llmguard.gateway.services import Services
 from llmguard.web.cors import Preflight
 from llmguard.web.data_plane import ChatCompletions, Listing, NotFound, no_such_method, no_such_path
 from llmguard.web.listings import ShowModel, list_models, show_standing
-from llmguard.web.methods import ByMethod
 from llmguard.web.probes import Probes
 from llmguard.web.welcome import welcome
 from llmguard.web.why import Why
@@ -48,10 +47,10 @@ def build_app(site: Site) -> FastAPI:
     app = FastAPI(title="llmguard", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
     services, probes = site.services, site.probes
     app.router.routes += [
-        _data_plane(services, "/v1/chat/completions", "POST", ChatCompletions(services)),
-        _data_plane(services, "/v1/models", "GET", Listing(services, list_models)),
-        _data_plane(services, "/v1/models/{model:path}", "GET", ShowModel(services)),
-        _data_plane(services, "/v1/me", "GET", Listing(services, show_standing)),
+        *_data_plane(services, "/v1/chat/completions", "POST", ChatCompletions(services)),
+        *_data_plane(services, "/v1/models", "GET", Listing(services, list_models)),
+        *_data_plane(services, "/v1/models/{model:path}", "GET", ShowModel(services)),
+        *_data_plane(services, "/v1/me", "GET", Listing(services, show_standing)),
         Route("/healthz", probes.alive, methods=["GET"]),
         Route("/readyz", probes.ready, methods=["GET"]),
         Route("/metrics", probes.scrape, methods=["GET"]),
@@ -62,7 +61,10 @@ def build_app(site: Site) -> FastAPI:
     return app
 
 
-def _data_plane(services: Services, path: str, method: str, endpoint: ASGIApp) -> Route:
-    """Return a route for one method, CORS preflight included; any other method is refused in OpenAI's shape."""
-    by_method: dict[str, ASGIApp] = {method: endpoint, "OPTIONS": Preflight(services)}
-    return Route(path, ByMethod(by_method, otherwise=NotFound(services, no_such_method)))
+def _data_plane(services: Services, path: str, method: str, endpoint: ASGIApp) -> list[Route]:
+    """Return the routes of a path: its method, CORS preflight, and a refusal in OpenAI's shape for any other method."""
+    return [
+        Route(path, endpoint, methods=[method]),
+        Route(path, Preflight(services), methods=["OPTIONS"]),
+        Route(path, NotFound(services, no_such_method)),
+    ]

@@ -1,29 +1,11 @@
-"""CORS by app: a web page may call when the catalog lists its origin for the app whose key it uses."""
+"""CORS preflights: a web page may call when the catalog lists its origin for an app."""
 
 from starlette.types import Receive, Scope, Send
 
-from llmguard.domain.catalog import App
 from llmguard.gateway.services import Services
 from llmguard.web.headers import Headers
 
 _PREFLIGHT_SECONDS = 600
-_EXPOSED = (
-    b"x-request-id, x-llmguard-trace-id, x-llmguard-preset, x-llmguard-adjusted, x-llmguard-redactions, "
-    b"x-ratelimit-limit-requests, x-ratelimit-remaining-requests, x-ratelimit-reset-requests, "
-    b"x-ratelimit-limit-tokens, x-ratelimit-remaining-tokens, x-ratelimit-reset-tokens, "
-    b"x-should-retry, retry-after, retry-after-ms"
-)
-
-
-def cors_headers(app: App | None, origin: bytes | None) -> Headers:
-    """Return the headers that let a listed web page read the answer, refusals included."""
-    if app is None or origin is None or origin.decode("latin-1") not in app.origins:
-        return []
-    return [
-        (b"access-control-allow-origin", origin),
-        (b"access-control-expose-headers", _EXPOSED),
-        (b"vary", b"Origin"),
-    ]
 
 
 class Preflight:
@@ -38,7 +20,7 @@ class Preflight:
         del receive
         origin = dict(scope["headers"]).get(b"origin", b"")
         text = origin.decode("latin-1")
-        listed = any(text in app.origins for app in self._services.registry().apps.values())
+        listed = any(text in app.origins for app in self._services.registry.apps.values())
         headers: Headers = [(b"vary", b"Origin")]
         if listed:
             headers += [

@@ -15,10 +15,8 @@ from llmguard.domain.errors import Fault, GuardError, Refusal
 from llmguard.gateway.pipeline import Incoming, authenticate, govern
 from llmguard.gateway.recorder import Record
 from llmguard.gateway.services import Services
-from llmguard.web.body import HungUpError, read_body
-from llmguard.web.cors import cors_headers
-from llmguard.web.hang_up import until_hung_up
-from llmguard.web.headers import Headers, answer_headers, retry_headers
+from llmguard.web.connection import HungUpError, read_body, until_hung_up
+from llmguard.web.headers import Headers, answer_headers, cors_headers, retry_headers
 from llmguard.web.wire import DONE, encode_json, error_body, parse_chat, sse
 
 _log = logging.getLogger(__name__)
@@ -75,7 +73,7 @@ class Listing:
         incoming = Incoming(door.header(b"authorization"), door.header(b"origin"), parse=_never)
         try:
             async with door.record as record:
-                caller = authenticate(self._services, record, self._services.registry(), incoming)
+                caller = authenticate(self._services, record, self._services.registry, incoming)
                 body = await self._present(self._services, record, caller)
         except Exception as error:  # noqa: BLE001 - the border: whatever it is, the caller gets an answer of ours
             await door.fail(error)

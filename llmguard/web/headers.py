@@ -4,6 +4,7 @@ import math
 import re
 from datetime import datetime
 
+from llmguard.domain.catalog import App
 from llmguard.domain.errors import GuardError
 from llmguard.domain.quota import Standing
 from llmguard.gateway.recorder import Record
@@ -11,6 +12,12 @@ from llmguard.gateway.recorder import Record
 Headers = list[tuple[bytes, bytes]]
 _OWN_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 _DEFAULT_WAIT_SECONDS = 1.0
+_EXPOSED = (
+    b"x-request-id, x-llmguard-trace-id, x-llmguard-preset, x-llmguard-adjusted, x-llmguard-redactions, "
+    b"x-ratelimit-limit-requests, x-ratelimit-remaining-requests, x-ratelimit-reset-requests, "
+    b"x-ratelimit-limit-tokens, x-ratelimit-remaining-tokens, x-ratelimit-reset-tokens, "
+    b"x-should-retry, retry-after, retry-after-ms"
+)
 _TOKEN_LIMITS = ("tokens_per_minute", "tokens_per_day", "tokens_per_month")
 
 
@@ -40,6 +47,17 @@ def retry_headers(error: GuardError) -> Headers:
     return [
         (b"retry-after", str(math.ceil(wait)).encode()),
         (b"retry-after-ms", str(math.ceil(wait * 1000)).encode()),
+    ]
+
+
+def cors_headers(app: App | None, origin: bytes | None) -> Headers:
+    """Return the headers that let a listed web page read the answer, refusals included."""
+    if app is None or origin is None or origin.decode("latin-1") not in app.origins:
+        return []
+    return [
+        (b"access-control-allow-origin", origin),
+        (b"access-control-expose-headers", _EXPOSED),
+        (b"vary", b"Origin"),
     ]
 
 

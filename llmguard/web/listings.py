@@ -17,7 +17,7 @@ _CREATED = 1_760_000_000  # OpenAI's clients want a number; a preset has no birt
 async def list_models(services: Services, record: Record, caller: Caller) -> JsonObject:
     """Return the presets that this key may use, as `GET /v1/models` lists models."""
     del record
-    presets = usable_presets(services.registry(), caller.app, today=services.clock.now().date())
+    presets = usable_presets(services.registry, caller.app, today=services.clock.now().date())
     return {"object": "list", "data": [as_model(preset) for preset in presets]}
 
 
@@ -25,7 +25,7 @@ async def show_standing(services: Services, record: Record, caller: Caller) -> J
     """Return the app, its presets and its quota, as `GET /v1/me` shows them."""
     app = caller.app
     record.standings = await services.ledger.standings(app)
-    presets = usable_presets(services.registry(), app, today=services.clock.now().date())
+    presets = usable_presets(services.registry, app, today=services.clock.now().date())
     return {
         "object": "llmguard.me",
         "app": {
@@ -54,7 +54,7 @@ class ShowModel:
         model: str = scope["path_params"]["model"]
 
         async def show(services: Services, record: Record, caller: Caller) -> JsonObject:
-            preset = resolve_preset(services.registry(), caller.app, model, today=services.clock.now().date())
+            preset = resolve_preset(services.registry, caller.app, model, today=services.clock.now().date())
             record.resolved(preset, stream=False)
             return as_model(preset, model)
 

@@ -31,7 +31,7 @@ async def main(data: str) -> None:
         sys.setprofile(None)
     assert status == 200
     package = str(ROOT / "llmguard")
-    print("\n".join(sorted(str(Path(name).relative_to(ROOT)) for name in seen if name.startswith(package))))
+    sys.stdout.write("\n".join(sorted(str(Path(name).relative_to(ROOT)) for name in seen if name.startswith(package))))
 
 
 async def ask(app, key: str) -> int:

@@ -2,8 +2,8 @@ import openai
 import pytest
 
 from tests.support.gateway import Gateway
-from tests.support.provider_server import ProviderServer
 from tests.support.journey_registry import a_registry
+from tests.support.provider_server import ProviderServer
 
 
 @pytest.fixture(scope="session")

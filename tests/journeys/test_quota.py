@@ -9,8 +9,8 @@ import openai
 import pytest
 
 from tests.support.gateway import Gateway
-from tests.support.provider_server import ProviderServer
 from tests.support.journey_registry import a_registry
+from tests.support.provider_server import ProviderServer
 
 CALLERS = 200
 ALLOWED = 50

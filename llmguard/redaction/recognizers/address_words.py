@@ -2,6 +2,7 @@
 
 Each constant is a regex alternation without groups or anchors.
 """
+# ruff: noqa: E501  # a regex or a list of words is read in one piece
 # a regex is read in one piece
 
 TRAILING_TYPES = (

@@ -3,6 +3,7 @@
 From the core the finding grows forward over units, towns, states, countries and postal codes, over commas and line
 ends, as long as each next part has the form of one. Findings are LOCATION, as everywhere in Presidio.
 """
+# ruff: noqa: E501, RUF001, SIM905  # a regex or a list of words is read in one piece; people type curly apostrophes and dashes; lists of words without quotes
 # a regex is read in one piece; people type the curly apostrophe; word lists
 
 import re
@@ -24,7 +25,7 @@ from llmguard.redaction.recognizers.trie import phrase_regex
 from llmguard.redaction.recognizers.vocabulary import NOT_NAMES
 
 _W = rf"[{UPPER}][^\W\d_]*(?:[.'’-][^\W\d_]+)*\.?"
-_SMALL = r"(?:of|the|de|del|della|delle|dei|di|da|do|dos|das|du|des|la|le|les|el|los|las|l['’]|d['’]|van|von|der|den|ten|ter|zu|zur|am|an|im|in|na|y|e|i|u|og|et|sur|aan|op|bij|af|nad|pod|pri|sous|sur|upon|bei|ob|u\.|ul\.|út|utca|útja|ulica|cesta|tér|tee|mnt|pst|náměstí|třída|ulice|rakpart|sor|köz|körút|krt\.)"
+_SMALL = r"(?:of|the|de|del|della|delle|dei|di|da|do|dos|das|du|des|la|le|les|el|los|las|l['’]|d['’]|van|von|der|den|ten|ter|zu|zur|am|an|im|in|na|y|e|i|u|og|et|sur|aan|op|bij|af|nad|pod|dalla|dal|alla|sulla|pri|sous|sur|upon|bei|ob|u\.|ul\.|út|utca|útja|ulica|cesta|tér|tee|mnt|pst|náměstí|třída|ulice|rakpart|sor|köz|körút|krt\.)"
 _WORDS = rf"(?:{_W}|\d{{1,4}}(?:st|nd|rd|th)?)(?: (?:{_SMALL} ?){{0,3}}(?:{_W}|\d{{1,4}}(?:st|nd|rd|th)?)){{0,5}}"
 _FEW_WORDS = rf"(?:{_W})(?:[ -](?:{_SMALL} ?){{0,2}}{_W}){{0,3}}"
 _NUMBER = r"\d{1,6}[A-Za-z]?(?:[-/]\d{1,5}[A-Za-z]?)?"
@@ -41,7 +42,7 @@ _NEEDS: dict[str, tuple[str, ...]] = {
     "corner of two streets": ("corner of", "intersection of"),
     "place after a verb of living": (
         *("born in", "up in", "moved", "originally from", "live", "living in", "reside", "home", "relocat", "arrived"),
-        *("vacation in", "holiday in", "visiting", "native"),
+        *("vacation in", "holiday in", "visiting", "native", "am in", "m in", "street in", "road in", "avenue in"),
     ),
     "coordinates": (".",),
 }
@@ -88,7 +89,7 @@ _CORES = (
     ("British postal code", 0.85, re.compile(r"(?<!\w)(?:GIR ?0AA|(?:[A-PR-UWYZ]\d[\dA-HJKPSTUW]?|[A-PR-UWYZ][A-HK-Y]\d[\dABEHMNPRVWXY]?) \d[ABD-HJLNP-UW-Z]{2})(?!\w)")),
     ("Canadian postal code", 0.85, re.compile(r"(?<!\w)[ABCEGHJ-NPRSTVXY]\d[ABCEGHJ-NPRSTV-Z] \d[ABCEGHJ-NPRSTV-Z]\d(?!\w)")),
     ("Dutch postal code and town", 0.75, re.compile(rf"(?<![\w.])[1-9]\d{{3}} [A-Z]{{2}},? {_FEW_WORDS}")),
-    ("place after a verb of living", 0.7, re.compile(rf"(?i:\b(?:born in|gr[eo]w(?:ing)? up in|moved (?:here )?(?:from|to)|originally from|lives? in|lived in|living in|reside[sd]? in|home ?town (?:of|is)|home city(?: of)?|relocat(?:e|ed|ing) (?:to|from)|arrived (?:at|in)|vacation in|holiday in|visiting|native of|native from)) (?:(?:the|sunny|nearby) )?(?P<v>{_FEW_WORDS})")),
+    ("place after a verb of living", 0.7, re.compile(rf"(?i:\b(?:born in|gr[eo]w(?:ing)? up in|moved (?:here )?(?:from|to)|originally from|lives? in|lived in|living in|reside[sd]? in|home ?town (?:of|is)|home city(?: of)?|relocat(?:e|ed|ing) (?:to|from)|arrived (?:at|in)|am in|I['’]m in|(?:street|road|avenue) in|vacation in|holiday in|visiting|native of|native from)) (?:(?:the|sunny|nearby) )?(?P<v>{_FEW_WORDS})")),
     ("coordinates", 0.8, re.compile(r"(?<![\w.])-?\d{1,2}\.\d{4,8}°?(?: ?[NS])?, ?-?\d{1,3}\.\d{4,8}°?(?: ?[EW])?(?![\w.])")),
 )  # fmt: skip
 
@@ -126,7 +127,7 @@ class StreetAddressRecognizer(GatedRecognizer):
     GATES: ClassVar = (
         r"\d",
         r"street|road|avenue|lane|boulevard|drive|crescent|terrace|parkway|corner of|intersection of|[a-z.], ?[A-Z]{2}",
-        r"born in|up in|moved|originally from|live|living in|reside|home|relocat|vacation|holiday|visiting|native|arrived",
+        r"born in|up in|moved|originally from|live|living in|reside|home|relocat|vacation|holiday|visiting|native|arrived|m in |street in|road in|avenue in",
     )
 
     def find(self, text: str) -> Iterable[Hit]:

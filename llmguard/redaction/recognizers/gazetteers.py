@@ -1,4 +1,5 @@
 """Lists of names that come with the package: given names of the world, and countries."""
+# ruff: noqa: RUF001  # people type curly apostrophes and dashes
 # people type the curly apostrophe
 
 from functools import cache
@@ -20,7 +21,7 @@ def countries() -> frozenset[str]:
 def is_given_name(word: str) -> bool:
     """Say whether a word is a known given name, in `Anna` or `ANNA`; both parts of `Anne-Marie` count."""
     bare = word.strip(".,'’")
-    if bare.isupper() and len(bare) > 3:  # `MAX` and `ANA` are more often something else
+    if bare.isupper() and len(bare) > 3:  # `MAX` and `ANA` are more often something else  # noqa: PLR2004  # a bound of this shape alone
         bare = bare.title()
     return bare in given_names() or ("-" in bare and bare.split("-")[0] in given_names())
 

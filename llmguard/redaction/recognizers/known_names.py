@@ -1,4 +1,5 @@
 """People by their given name, and countries: what a small language model misses in lists, tables and chat."""
+# ruff: noqa: E501, RUF001  # a regex or a list of words is read in one piece; people type curly apostrophes and dashes
 # a regex is read in one piece; people type the curly apostrophe
 
 import re
@@ -16,6 +17,8 @@ _WORDS = re.compile(
 )
 _LAST_FIRST = re.compile(rf"(?<![\w@/.\\-]){WORD}, (?P<first>{WORD})(?: {INITIAL}(?!\w))?(?![\w@(=])")
 _CAPITAL_BEFORE = re.compile(rf"(?<!\w)[{UPPER}][^\W\d_]*\.? $")
+_WORD = re.compile(WORD)
+_LIST = re.compile(rf"(?<![\w@/.\\-]){WORD}(?:, {WORD}){{0,8}},? (?:and|&|or) {WORD}(?![\w@(=]| {WORD})")
 _PROSE_SIGNS = re.compile(r"[_{}=<>$|`]|[a-z]\(|\.[a-z]{2,4}\b(?! )")
 _SHORTEST_SMALL = 5  # `mali` and `cuba` are other words in other languages
 _COUNTRY = re.compile(rf"(?<![\w@/.\\-])(?:{phrase_regex(tuple(sorted(countries())))})(?![\w@(/]|\.\w)")
@@ -45,6 +48,8 @@ class GivenNameRecognizer(GatedRecognizer):
             yield from (
                 hit for hit in _people(cased, match) if is_small or plausible("PERSON", text, hit.start, hit.end)
             )
+        for match in _LIST.finditer(cased):
+            yield from _listed(cased, match)
         for match in _LAST_FIRST.finditer(cased):
             value = match.group()
             follows_name = _CAPITAL_BEFORE.search(cased, max(0, match.start() - 24), match.start())
@@ -78,6 +83,16 @@ def _people(text: str, match: re.Match[str]) -> Iterator[Hit]:
                 return
             end = begin + value.rfind(" ") if " " in value else begin
         return
+
+
+def _listed(text: str, match: re.Match[str]) -> Iterator[Hit]:
+    """Yield all of `Turgeon, Ewing and Guerra` when one of them is a known given name and every one can be a name."""
+    words = [(match.start() + word.start(), word.group()) for word in _WORD.finditer(match.group())]
+    can_be = all(is_name(word) and word not in countries() and not word.isupper() for _, word in words)
+    if can_be and any(is_given_name(word) for _, word in words):
+        for start, word in words:
+            if plausible("PERSON", text, start, start + len(word)):
+                yield Hit(start, start + len(word), "PERSON", 0.5, "in a list of known given names")
 
 
 class CountryRecognizer(GatedRecognizer):

@@ -3,6 +3,7 @@
 One row a kind of value: entity, shape (see `shapes`), how the label may stand, and the labels. A space in a label
 stands for nothing, a space, `_`, `-` or `.`, so `account number` is also `account_number` and `accountNumber`.
 """
+# ruff: noqa: E501, RUF001, ISC004  # a regex or a list of words is read in one piece; people type curly apostrophes and dashes; rows of long strings
 # a regex is read in one piece; rows of long strings; people type the curly apostrophe
 
 from dataclasses import dataclass

@@ -4,6 +4,7 @@ Forms are read as people and programs write them: `Acct no: 123`, `"dob": "1980-
 `| Name | Anna Lee |`, and in prose `my account number is 123`. Which label promises what is in `label_table`, what the
 value looks like in `shapes`.
 """
+# ruff: noqa: E501, RUF001  # a regex or a list of words is read in one piece; people type curly apostrophes and dashes
 # a regex is read in one piece; people type the curly apostrophe
 
 import re

@@ -1,4 +1,5 @@
 """The shape of a person's name, and whether a capitalised span can be one."""
+# ruff: noqa: E501, RUF001  # a regex or a list of words is read in one piece; people type curly apostrophes and dashes
 # a regex is read in one piece; people type the curly apostrophe
 
 import re

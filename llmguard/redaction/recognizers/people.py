@@ -1,4 +1,5 @@
 """People whom the words around them name: titles, greetings, sign-offs, introductions, mail headers."""
+# ruff: noqa: E501, RUF001, ISC004, SIM905  # a regex or a list of words is read in one piece; people type curly apostrophes and dashes; rows of long strings; lists of words without quotes
 # a regex is read in one piece; rows of long strings; people type the curly apostrophe; word lists
 
 import re
@@ -43,6 +44,7 @@ _ROLE = re.compile(
     r"|claimant|defendant|plaintiff|witness|driver|student|teacher|coworker|co-worker|neighbou?r|friend|cousin|uncle|aunt|recruiter|interviewer|director|officer|accountant|lawyer|attorney|contractor|passenger"
     rf"|beneficiary|spouse|fianc[ée]e?|grandmother|grandfather|nephew|niece|technician|agent|analyst|engineer|lead|executive|ceo|cfo|cto)[,:]? (?P<v>(?-i:{TWO_NAMES}))"
 )
+_SPOKE_NEEDS = ("said", "says", "asked", "replied", "shouted", "explained", "added", " to ", "given", "tell", "told")
 _ROLE_NEEDS = tuple(
     "employee colleague manager supervisor boss assistant patient customer client applicant candidate tenant landlord wife"
     " husband son daughter mother father brother sister partner nurse doctor claimant defendant plaintiff witness driver student"
@@ -61,6 +63,12 @@ _MENTION = re.compile(rf"(?<![\w@])@(?P<v>{WORD} {WORD})(?![\w.])")
 _PARTICLED = re.compile(
     rf"(?<![\w/.@-]){WORD} (?:{INITIAL} )?(?:(?:van|von|ten|ter|bin|ibn|zu|af)(?: (?:de[rn]?|het|'t|la|und zu))? |(?:de la|de los|de las|della) ){WORD}(?:-{WORD})?"
 )
+_POSSESSIVE = re.compile(
+    rf"(?<![\w/@.-])(?P<v>{NAME})['’]s (?=(?:(?:new|old|home|work|private|mobile|personal|current|email|e-mail) )?(?:address|phone|number|cell|mobile|email|e-mail|birthday|salary|wife|husband|daughter|son|mother|father|brother|sister|manager|boss|passport|ssn|payslip|timesheet|contract|resume|diagnosis|medical|badge|desk|laptop|leave|sick)\b)"
+)
+_SPOKE = re.compile(
+    rf"\b(?:said|says|asked|replied|shouted|explained|added|according to|thanks to|assistant to|given|tell|told) (?P<v>{NAME})(?![\w(@])"
+)
 _VCARD = re.compile(rf"(?m)^(?:FN|N)(?:;[^:\n]{{0,40}})?:(?P<v>[{UPPER}][^\n;:]{{1,40}}(?:;[{UPPER}][^\n;:]{{1,40}})?)")
 _BY = re.compile(
     rf"(?i)\b(?:signed|written|prepared|approved|submitted|reported|reviewed|created|requested|authored|issued|filed|assigned|sent|received|hired|interviewed|contacted|forwarded|addressed|escalated|transferred|paid|issued|delivered|payable|refunded)"
@@ -73,6 +81,7 @@ class PersonInContextRecognizer(RuleRecognizer):
 
     ENTITIES: ClassVar = ("PERSON",)
     GATES: ClassVar = (
+        r"'s |.s |\b(?:said|says|asked|replied|shouted|explained|added|according to|thanks to|assistant to|given|tell|told) ",
         r" (?:van|von|ten|ter|bin|ibn|zu|af|de l|della)",
         r"\b(?:mr|mrs|ms|miss|mx|dr|prof|professor|sir|madam|dame|lord|lady|rev|reverend|fr|hon|capt|captain|sgt|lt|col|maj"
         r"|gen|herrn?|frau|monsieur|madame|mme|mlle|se.{1,2}ora?|sra?|signora?|sig|doctora?|judge|senator|rabbi)\b",
@@ -172,6 +181,8 @@ class PersonInContextRecognizer(RuleRecognizer):
         Rule("speaker", "PERSON", _SPEAKER_PLAIN, 0.6, lambda value: is_name(value, words=2)),
         Rule("mention", "PERSON", _MENTION, 0.7, lambda value: is_name(value, words=2), needs=("@",)),
         Rule("name with a particle", "PERSON", _PARTICLED, 0.85, lambda value: is_name(value, words=2)),
+        Rule("whose it is", "PERSON", _POSSESSIVE, 0.75, is_name, needs=("'s ", "’s ")),
+        Rule("who spoke", "PERSON", _SPOKE, 0.55, is_name, needs=_SPOKE_NEEDS),
         Rule("vCard name", "PERSON", _VCARD, 0.95),
         Rule("done by", "PERSON", _BY, 0.85, lambda value: is_name(value, words=2), needs=(" by ", " to ", " from ")),
     )

@@ -3,6 +3,7 @@
 What a form needs to count: an international prefix, a North American or parenthesised grouping, a number valid in
 one of `REGIONS`, or a word such as "call" in front. A plain run of digits without any of these is no phone number.
 """
+# ruff: noqa: E501  # a regex or a list of words is read in one piece
 # a regex is read in one piece
 
 import re
@@ -37,6 +38,7 @@ _AREA = re.compile(r"\+?\d{0,3} ?\(0?\d{1,5}\)[ .-]?\d{2,5}(?:[ .-]?\d{2,5}){0,3
 _INTERNATIONAL = re.compile(r"\(?(?:\+|00[1-9])[\d() ./-]{7,}")
 _NATIONAL = re.compile(r"\(?0[1-9][\d ()./-]{6,}|0[1-9]\d{7,10}|[6-9]\d{9}|[2-9]\d{2}[2-9]\d{6}")
 _MIN_DIGITS, _MAX_DIGITS = 6, 15
+_MIN_WITH_AREA = 8  # `(12) 345` is a reference
 
 
 class TelephoneRecognizer(GatedRecognizer):
@@ -78,20 +80,28 @@ def _judge(text: str, start: int, end: int) -> tuple[float, str] | None:
         return None
     if re.search(r"(?<!\d)\d[ .-]\d(?!\d)", number) and not number.startswith("+"):
         return None  # `0 0 24 24`
-    if _INTERNATIONAL.fullmatch(number) and _is_possible(number):
-        return 0.9, "international number"
-    if _CALLS.search(text, max(0, start - 64), start) or _TRAILING.match(text[end : end + 12]):
-        return 0.85, "number beside a word such as call"
-    if _NANP.fullmatch(number):
-        return 0.75, "North American number"
-    if "(" in number and _AREA.fullmatch(number) and digits >= 8:  # `(12) 345` is a reference
-        return 0.6, "number with its area in brackets"
-    if _THOUSANDS.fullmatch(number):
-        return None
-    is_grouped = any(not c.isdigit() for c in number)
-    if is_grouped and _NATIONAL.fullmatch(number) and _is_valid_somewhere(number):
-        return 0.6, "national number"
-    return None
+    is_called = _CALLS.search(text, max(0, start - 64), start) or _TRAILING.match(text[end : end + 12])
+    return _by_form(number, is_called=bool(is_called))
+
+
+def _by_form(number: str, *, is_called: bool) -> tuple[float, str] | None:
+    """Return score and rule for a number without its extension, by the strongest form that it has."""
+    digits = sum(c.isdigit() for c in number)
+    is_grouped = digits < len(number)
+    forms = (
+        (0.9, "international number", lambda: _INTERNATIONAL.fullmatch(number) and _is_possible(number)),
+        (0.85, "number beside a word such as call", lambda: is_called),
+        (0.75, "North American number", lambda: _NANP.fullmatch(number)),
+        (0.6, "number with its area in brackets", lambda: _AREA.fullmatch(number) and digits >= _MIN_WITH_AREA),
+        (0.6, "national number", lambda: is_grouped and _is_national(number)),
+    )
+    return next(((score, rule) for score, rule, has_form in forms if has_form()), None)
+
+
+def _is_national(number: str) -> bool:
+    if _THOUSANDS.fullmatch(number) or not _NATIONAL.fullmatch(number):
+        return False
+    return _is_valid_somewhere(number)
 
 
 def _is_possible(number: str) -> bool:

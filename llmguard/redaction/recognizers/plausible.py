@@ -1,4 +1,5 @@
 """The last test of what the NER model proposes: a small model sees people in code, headings and product names."""
+# ruff: noqa: E501, RUF001  # a regex or a list of words is read in one piece; people type curly apostrophes and dashes
 # a regex is read in one piece; people type the curly apostrophe
 
 import re
@@ -33,7 +34,7 @@ def plausible(entity_type: str, text: str, start: int, end: int) -> bool:
     if entity_type not in {"PERSON", "LOCATION", "NRP"}:
         return True
     value = _TAIL.sub("", _HEAD.sub("", text[start:end]))
-    if len(value) < 2 or "\n" in value or _touches_code(text, start, end):  # initials name nobody
+    if len(value) < 2 or "\n" in value or _touches_code(text, start, end):  # initials name nobody  # noqa: PLR2004  # a bound of this shape alone
         return False
     if entity_type == "PERSON":
         is_known = any(is_given_name(part) for part in value.split())
@@ -46,7 +47,7 @@ def plausible(entity_type: str, text: str, start: int, end: int) -> bool:
 def _is_person(value: str) -> bool:
     parts = value.split()
     if value.islower():  # chat in small letters: a name of two words may stand, one word may be anything
-        return 2 <= len(parts) <= 3 and all(p.isalpha() and p not in NOT_NAMES for p in parts)
+        return 2 <= len(parts) <= 3 and all(p.isalpha() and p not in NOT_NAMES for p in parts)  # noqa: PLR2004  # a bound of this shape alone
     if value.isupper() and len(parts) == 1:
         return False
     if not is_name(value):

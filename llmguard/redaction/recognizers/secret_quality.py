@@ -1,4 +1,5 @@
 """Whether a value beside a label like `password` or `token` is a secret, or code, a word, a placeholder."""
+# ruff: noqa: E501  # a regex or a list of words is read in one piece
 # a regex is read in one piece
 
 import math
@@ -30,7 +31,7 @@ def is_password(value: str, *, is_quoted: bool = False) -> bool:
         + any(not c.isalnum() and c not in "_-." for c in value)
     )  # fmt: skip
     has_sign = any(c.isdigit() or not c.isalnum() for c in value.strip("_-."))
-    return kinds >= 2 and has_sign and len(value) >= 5  # one class of characters is a word
+    return kinds >= 2 and has_sign and len(value) >= 5  # one class of characters is a word  # noqa: PLR2004  # a bound of this shape alone
 
 
 def is_random(value: str, *, is_quoted: bool = True) -> bool:

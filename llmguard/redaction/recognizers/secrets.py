@@ -2,6 +2,7 @@
 
 API_KEY is a key or token by its shape, PASSWORD what stands behind a label or in a URL, PRIVATE_KEY key material.
 """
+# ruff: noqa: E501, S105  # a regex or a list of words is read in one piece; names of labels, no passwords
 # a regex is read in one piece; names of labels, no passwords
 
 import re
@@ -51,10 +52,10 @@ _FLAG = re.compile(
 )
 _CURL_USER = re.compile(r"(?i)\bcurl\b[^\n]{0,200}?(?:-u|--user)[ =][\"']?(?P<v>[\w.@+-]{1,80}:[^\s\"']{4,120})")
 _CAMEL = re.compile(
-    r"(?<=[a-z0-9])(?:Password|Passwd|Passphrase)[\"']?[ \t]{0,4}[:=][ \t]{0,4}(?:(?P<q>[\"'])(?P<quoted>[^\s\"']{4,400})(?P=q)|(?P<bare>[^\s\"',;<>(){}\[\]&|]{5,400}))"
+    r"(?<=[a-z0-9])(?:Password|Passwd|Passphrase)[\"']?[ \t]{0,4}[:=](?!=)[ \t]{0,4}(?:(?P<q>[\"'])(?P<quoted>[^\s\"']{4,400})(?P=q)|(?P<bare>[^\s\"',;<>(){}\[\]&|]{5,400}))"
 )
 _CAMEL_TOKEN = re.compile(
-    r"(?<=[a-z0-9])(?:Token|Secret|ApiKey|AccessKey|SecretKey|PrivateKey)[\"']?[ \t]{0,4}[:=][ \t]{0,4}(?P<q>[\"'])(?P<quoted>[^\s\"']{12,400})(?P=q)"
+    r"(?<=[a-z0-9])(?:Token|Secret|ApiKey|AccessKey|SecretKey|PrivateKey)[\"']?[ \t]{0,4}[:=](?!=)[ \t]{0,4}(?P<q>[\"'])(?P<quoted>[^\s\"']{12,400})(?P=q)"
 )
 
 _RULES = (

@@ -3,6 +3,7 @@
 `keyed` is for `label: value`, where the label and the sign vouch for the value; `spoken` for `my label is value`, where
 only the value's own form does. No shape crosses a line, and every repetition is bounded.
 """
+# ruff: noqa: E501, SIM905  # a regex or a list of words is read in one piece; lists of words without quotes
 # a regex is read in one piece; word lists
 
 import re
@@ -55,7 +56,7 @@ def _digits(value: str) -> int:
 
 
 def _is_ident(value: str) -> bool:
-    return _digits(value) >= 3 and len(value) >= 4 and not re.fullmatch(DATE, value)  # `v2`, `A1` are none
+    return _digits(value) >= 3 and len(value) >= 4 and not re.fullmatch(DATE, value)  # `v2`, `A1` are none  # noqa: PLR2004  # a bound of this shape alone
 
 
 def _is_full_name(value: str) -> bool:
@@ -64,16 +65,16 @@ def _is_full_name(value: str) -> bool:
 
 def _is_lower_name(value: str) -> bool:
     parts = value.replace("-", " ").split()
-    return 1 <= len(parts) <= 4 and all(p.isalpha() and len(p) > 1 and p not in NOT_NAMES for p in parts)
+    return 1 <= len(parts) <= 4 and all(p.isalpha() and len(p) > 1 and p not in NOT_NAMES for p in parts)  # noqa: PLR2004  # a bound of this shape alone
 
 
 def _is_place(value: str) -> bool:
-    return value.lower() not in NOT_NAMES and not (value.isupper() and len(value) <= 3)  # `NEW`, `N/A`
+    return value.lower() not in NOT_NAMES and not (value.isupper() and len(value) <= 3)  # `NEW`, `N/A`  # noqa: PLR2004  # a bound of this shape alone
 
 
 def _is_address(value: str) -> bool:
     words = value.replace(",", " ").split()
-    return len(words) >= 2 and any(c.isalpha() for c in value) and any(c.isdigit() or c == "," for c in value)
+    return len(words) >= 2 and any(c.isalpha() for c in value) and any(c.isdigit() or c == "," for c in value)  # noqa: PLR2004  # a bound of this shape alone
 
 
 def _is_user(value: str) -> bool:
@@ -100,19 +101,19 @@ SHAPES: dict[str, Shape] = {
     "phone": Shape(
         re.compile(r"\+?[(\d][\d()/. -]{4,22}\d(?:[ ,]{0,2}(?:x|ext\.?|extension|#) ?\d{1,6})?(?![\w-])"),
         re.compile(r"\+?[(\d][\d()/. -]{4,22}\d(?:[ ,]{0,2}(?:x|ext\.?|extension|#) ?\d{1,6})?(?![\w-])"),
-        lambda value: 6 <= _digits(value) <= 20 and not re.fullmatch(r"\d{4}-\d{2}-\d{2}.*", value),
+        lambda value: 6 <= _digits(value) <= 20 and not re.fullmatch(r"\d{4}-\d{2}-\d{2}.*", value),  # noqa: PLR2004  # a bound of this shape alone
     ),
     "ssn": _same(r"(?:\d{3}[- .]?\d{2}[- .]?\d{4}|(?:[Xx*]{3}[- ]?[Xx*]{2}[- ]?)\d{4})(?![\w-])"),
-    "digits": Shape(re.compile(_DIGITS), re.compile(_DIGITS), lambda value: 6 <= _digits(value) <= 18),
+    "digits": Shape(re.compile(_DIGITS), re.compile(_DIGITS), lambda value: 6 <= _digits(value) <= 18),  # noqa: PLR2004  # a bound of this shape alone
     "account": Shape(
         re.compile(r"(?:[A-Z]{2}\d{2}(?: ?[A-Z0-9]{2,4}){3,8}|(?:[A-Z]{1,4}-?)?\d(?:[ -]?\d){4,19})(?![\w@])"),
         re.compile(r"#?(?:[A-Z]{2}\d{2}(?: ?[A-Z0-9]{2,4}){3,8}|\d(?:[ -]?\d){5,19})(?![\w@])"),
         lambda value: not re.fullmatch(r"\d{4}-\d{2}-\d{2}.*", value),
     ),
-    "routing": _same(r"\d{3,4}[- ]?\d{2,4}[- ]?\d{1,4}(?!\w)", lambda value: 8 <= _digits(value) <= 10),
+    "routing": _same(r"\d{3,4}[- ]?\d{2,4}[- ]?\d{1,4}(?!\w)", lambda value: 8 <= _digits(value) <= 10),  # noqa: PLR2004  # a bound of this shape alone
     "sort_code": _same(r"\d{2}[- ]?\d{2}[- ]?\d{2}(?![\w-])"),
     "swift": _same(r"[A-Z]{4}[A-Z]{2}[A-Z0-9]{2}(?:[A-Z0-9]{3})?(?!\w)"),
-    "iban": _same(r"[A-Za-z]{2}\d{2}(?:[ -]?[A-Za-z0-9]{2,4}){2,8}(?!\w)", lambda value: _digits(value) >= 8),
+    "iban": _same(r"[A-Za-z]{2}\d{2}(?:[ -]?[A-Za-z0-9]{2,4}){2,8}(?!\w)", lambda value: _digits(value) >= 8),  # noqa: PLR2004  # a bound of this shape alone
     "card": _same(r"\d(?:[ -]?\d){11,18}(?!\w)"),
     "cvv": _same(r"\d{3,4}(?!\w)"),
     "date": Shape(re.compile(_DATE_OR_DIGITS), re.compile(DATE)),
@@ -133,6 +134,6 @@ SHAPES: dict[str, Shape] = {
     "postal": Shape(
         re.compile(r"[A-Za-z0-9]{2,5}(?:[- ][A-Za-z0-9]{2,4})?(?![\w.])"),
         re.compile(r"[A-Z0-9]{2,5}(?:[- ][A-Z0-9]{3,4})?(?![\w.])"),
-        lambda value: 2 <= _digits(value) and 4 <= len(value) <= 10,
+        lambda value: _digits(value) >= 2 and 4 <= len(value) <= 10,  # noqa: PLR2004  # a bound of this shape alone
     ),
 }  # fmt: skip

@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 
 from llmguard.identity.key_store import KeyStore, RevokedKey, UnknownKey
+from llmguard.identity.key_text import key_digest
 from tests.support.builders import NOON, FrozenClock
 
 SECRET = b"an installation secret of a test"
@@ -88,7 +89,7 @@ def test_a_second_rotation_never_lengthens_the_life_of_older_secrets(store):
     store.rotate(issued.key_id, overlap=timedelta(days=9))
     _, secrets = store.secrets()
     ends = {secret.digest: secret.retires_at for secret in secrets}
-    assert ends[store.digest(issued.secret_text)] == NOON + timedelta(days=2)
+    assert ends[key_digest(issued.secret_text, store.digest_key)] == NOON + timedelta(days=2)
 
     store.rotate(issued.key_id, overlap=timedelta(0))
 
@@ -155,12 +156,12 @@ def test_keys_outlive_the_store_that_wrote_them(store, tmp_path, clock):
     reopened = KeyStore(tmp_path / "state.db", SECRET, clock)
 
     assert [key.key_id for key in reopened.list()] == [issued.key_id]
-    assert reopened.digest(issued.secret_text) == store.digest(issued.secret_text)
+    assert key_digest(issued.secret_text, reopened.digest_key) == key_digest(issued.secret_text, store.digest_key)
 
 
 def test_another_installation_secret_gives_other_digests(store, tmp_path, clock):
     other = KeyStore(tmp_path / "state.db", b"another installation secret", clock)
-    assert other.digest("sk-lg_x") != store.digest("sk-lg_x")
+    assert key_digest("sk-lg_x", other.digest_key) != key_digest("sk-lg_x", store.digest_key)
 
 
 def test_the_stored_digest_is_that_of_the_whole_key(store, tmp_path):
@@ -169,4 +170,4 @@ def test_the_stored_digest_is_that_of_the_whole_key(store, tmp_path):
     rows = connection.execute("SELECT digest FROM key_secrets").fetchall()
     connection.close()
 
-    assert rows == [(store.digest(issued.secret_text),)]
+    assert rows == [(key_digest(issued.secret_text, store.digest_key),)]

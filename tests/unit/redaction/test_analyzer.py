@@ -317,3 +317,26 @@ def test_a_finding_is_the_same_wherever_it_lies_in_a_long_text(analyzer):
         ("dana@acme.com", "EMAIL_ADDRESS"),
     ]
     assert ("John Smith", "PERSON") in found(analyzer, text, "names")
+
+
+def test_nothing_asks_the_network(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr("socket.socket.connect", lambda _, address: asked.append(address))
+    monkeypatch.setattr("socket.getaddrinfo", lambda *address, **_: asked.append(address) or [])
+    analyzer = Analyzer.load(a_rules_folder(tmp_path, a_profile_text(ner=True, EMAIL_ADDRESS="hide", PERSON="hide")))
+    analyzer.warm_up()
+    assert found(analyzer, "dana@acme.com and dana@intranet.nosuchsuffix") == [("dana@acme.com", "EMAIL_ADDRESS")]
+    assert asked == []
+
+
+def test_presidio_logs_nothing_of_a_text(tmp_path, caplog):
+    recognizers = "supported_languages: [en]\nrecognizers: [{name: IbanRecognizer, type: predefined}]\n"
+    with caplog.at_level("DEBUG"):
+        analyzer = an_analyzer(a_rules_folder(tmp_path, a_profile_text(IBAN_CODE="hide"), recognizers))
+        analyzer.find("DE89 3704 0044 0532 0130 00 and DE8937040044053201300\u0661", analyzer.profiles["standard"])
+    assert "3704" not in caplog.text
+
+
+def test_find_remembers_what_it_found(analyzer):
+    first = analyzer.find(MAIL, analyzer.profiles["standard"])
+    assert analyzer.find(MAIL, analyzer.profiles["standard"]) is first

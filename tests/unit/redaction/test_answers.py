@@ -6,9 +6,9 @@ from itertools import pairwise
 import pytest
 
 from llmguard.domain.errors import Fault
-from llmguard.redaction.edits import Edit, apply, recut
 from llmguard.redaction.placeholders import PlaceholderCodes
 from llmguard.redaction.redactor import Redactor
+from llmguard.redaction.spans import Edit, apply, recut
 from llmguard.redaction.vault import Vault
 from tests.support.builders import a_chat_request
 from tests.support.finder import PatternFinder, a_profile

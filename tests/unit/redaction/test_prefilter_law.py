@@ -57,6 +57,8 @@ PATTERNS = [
     r"a{2,3}?b*+",
     r"(a)?(?(1)b|z)",
     r"(?>a+)b",
+    r"a={0}b*",
+    r"[\[({<] ?i ?[\])}>]|[ _.\-']d+",
 ]
 LETTERS = st.text(alphabet="aAbBkKsSiIxXzé№\u017f\u212aİ\u01310159٣_-. ;'\"@\n\u00a0\u2003\x1c🙂id", max_size=30)
 

@@ -1,4 +1,4 @@
-"""Laws that every recognizer of llmguard keeps: time bounded, gates honest, spans inside the text, profiles complete."""
+"""Laws of every recognizer of llmguard: bounded time, honest gates, spans inside the text, complete profiles."""
 
 import re
 import signal

@@ -4,8 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmguard.redaction.normalise import name_parts, normalise
-from llmguard.redaction.placeholders import PlaceholderCodes, protected_spans, spell_placeholder
+from llmguard.redaction.placeholders import PlaceholderCodes, name_parts, normalise, protected_spans, spell_placeholder
 from llmguard.redaction.vault import Vault
 
 KEY = b"k" * 32

@@ -69,7 +69,7 @@ async def watching(live):
 
 async def until(condition):
     async with asyncio.timeout(PATIENCE_SECONDS):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 - conditions of several parts, not all of which have an event
             await asyncio.sleep(0.01)
 
 
@@ -320,7 +320,7 @@ async def test_an_approved_version_edited_in_place_is_refused_and_drafts_are_not
 
 
 async def test_what_another_worker_accepts_in_the_meantime_counts(path, accepted, heard, tmp_path):
-    """Two workers read different drafts of summarise@2 as approved; the one that comes second must not serve its own."""
+    """Two workers read different contents of summarise@2; the one that comes second must not serve its own."""
 
     class Overtaken(AcceptedRegistries):
         def presets(self):

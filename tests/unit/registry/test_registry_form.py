@@ -71,6 +71,7 @@ def only_finding(change):
 
 
 def setter(*path_and_value):
+    """Return a change of a document: all but the last argument lead to the setting, the last is its new value."""
     *path, last, value = path_and_value
 
     def change(document):
@@ -135,26 +136,35 @@ def test_all_findings_come_at_once_in_the_order_of_the_file():
     [
         (setter("version", 2), "version: 2 is not possible here; write 1"),
         (setter("version", "1"), "version: '1' is not possible here; write 1"),
-        (setter("policies", {}), "policies: unknown setting 'policies'; use one of: apps, models, presets, providers, version"),
         (
-            setter("apps", "expense-triage", "cost_center", 4711),
-            "apps.expense-triage.cost_center: the number 4711 stands here, and a text is expected; "
-            'put it in quotes: "4711"',
+            setter("policies", {}),
+            "policies: unknown setting 'policies'; use one of: apps, models, presets, providers, version",
         ),
         (
-            setter("presets", 0, "owner", True),
-            "presets[0].owner: true (yes or no) stands here, and a text is expected; put it in quotes: \"true\"",
+            setter("apps", "expense-triage", "cost_center", 4711),
+            (
+                "apps.expense-triage.cost_center: the number 4711 stands here, and a text is expected; "
+                'put it in quotes: "4711"'
+            ),
+        ),
+        (
+            setter("presets", 0, "owner", True),  # noqa: FBT003 - the value, not a flag
+            'presets[0].owner: true (yes or no) stands here, and a text is expected; put it in quotes: "true"',
         ),
         (
             setter("presets", 0, "version", "1"),
-            "presets[0].version: the text '1' stands here, and a whole number is expected; "
-            "write it without quotes and separators: 1",
+            (
+                "presets[0].version: the text '1' stands here, and a whole number is expected; "
+                "write it without quotes and separators: 1"
+            ),
         ),
         (setter("presets", 0, "version", 0), "presets[0].version: 0 is out of range; it must be at least 1"),
         (
             setter("apps", "expense-triage", "quota", "tokens_per_day", 2e5),
-            "apps.expense-triage.quota.tokens_per_day: the number 200000.0 stands here, and a whole number is expected; "
-            "write it as a whole number: 200000",
+            (
+                "apps.expense-triage.quota.tokens_per_day: the number 200000.0 stands here, "
+                "and a whole number is expected; write it as a whole number: 200000"
+            ),
         ),
         (
             setter("apps", "expense-triage", "quota", "tokens_per_day", -1),
@@ -162,18 +172,24 @@ def test_all_findings_come_at_once_in_the_order_of_the_file():
         ),
         (
             setter("apps", "expense-triage", "quota", "tokens_per_day", [1]),
-            "apps.expense-triage.quota.tokens_per_day: a list stands here, and a whole number is expected; "
-            "write a whole number",
+            (
+                "apps.expense-triage.quota.tokens_per_day: a list stands here, and a whole number is expected; "
+                "write a whole number"
+            ),
         ),
         (
             setter("apps", "expense-triage", "quota", 5),
-            "apps.expense-triage.quota: the number 5 stands here, and a mapping of settings is expected; "
-            "write its settings below it, indented",
+            (
+                "apps.expense-triage.quota: the number 5 stands here, and a mapping of settings is expected; "
+                "write its settings below it, indented"
+            ),
         ),
         (
             setter("apps", "expense-triage", "presets", "summarise"),
-            "apps.expense-triage.presets: the text 'summarise' stands here, and a list is expected; "
-            "put it in brackets: [summarise]",
+            (
+                "apps.expense-triage.presets: the text 'summarise' stands here, and a list is expected; "
+                "put it in brackets: [summarise]"
+            ),
         ),
         (
             setter("apps", "expense-triage", "connectors", {"a": 1}),
@@ -181,8 +197,10 @@ def test_all_findings_come_at_once_in_the_order_of_the_file():
         ),
         (
             setter("presets", 0, "status", "aproved"),
-            "presets[0].status: 'aproved' is not possible here; "
-            "did you mean 'approved'? (possible: draft, approved, deprecated, retired)",
+            (
+                "presets[0].status: 'aproved' is not possible here; "
+                "did you mean 'approved'? (possible: draft, approved, deprecated, retired)"
+            ),
         ),
         (
             setter("presets", 0, "status", "live"),
@@ -192,9 +210,14 @@ def test_all_findings_come_at_once_in_the_order_of_the_file():
             setter("presets", 0, "response", {"filters": ["no_pii"]}),
             "presets[0].response.filters[0]: 'no_pii' is not possible here; use one of: no_secrets",
         ),
-        (setter("presets", 0, "owner", " "), "presets[0].owner: the text is empty; write something, or remove the line if "
-         "it is optional"),
-        (setter("presets", 0, "owner", None), "presets[0].owner: the setting is empty; give a value, or remove the line"),
+        (
+            setter("presets", 0, "owner", " "),
+            ("presets[0].owner: the text is empty; write something, or remove the line if it is optional"),
+        ),
+        (
+            setter("presets", 0, "owner", None),
+            "presets[0].owner: the setting is empty; give a value, or remove the line",
+        ),
         (
             setter("apps", "expense-triage", "team", None),
             "apps.expense-triage.team: the setting is empty; give a value, or remove the line",
@@ -208,25 +231,52 @@ def test_all_findings_come_at_once_in_the_order_of_the_file():
             "presets[0].parameters.temperature: the setting is empty; write {} for any value",
         ),
         (setter("presets", None), "presets: the setting is empty; give a value, or remove the line"),
-        (setter("presets", 0, "tools", "maybe"), "presets[0].tools: tools are `forbidden`, `allowed`, or a list of tool "
-         "names; as in tools: [lookup_order, send_mail]"),
-        (setter("presets", 0, "tools", []), "presets[0].tools: tools are `forbidden`, `allowed`, or a list of tool "
-         "names; as in tools: [lookup_order, send_mail]"),
+        (
+            setter("presets", 0, "tools", "maybe"),
+            (
+                "presets[0].tools: tools are `forbidden`, `allowed`, or a list of tool "
+                "names; as in tools: [lookup_order, send_mail]"
+            ),
+        ),
+        (
+            setter("presets", 0, "tools", []),
+            (
+                "presets[0].tools: tools are `forbidden`, `allowed`, or a list of tool "
+                "names; as in tools: [lookup_order, send_mail]"
+            ),
+        ),
         (setter("presets", 0, "tools", ["a", "a"]), "presets[0].tools: a tool is named twice; name each tool once"),
-        (setter("presets", 0, "successor", "summarise"), "presets[0].successor: a preset with its version is expected; "
-         "write name@version, as in summarise@2"),
+        (
+            setter("presets", 0, "successor", "summarise"),
+            ("presets[0].successor: a preset with its version is expected; write name@version, as in summarise@2"),
+        ),
         (setter("apps", "expense-triage", "presets", ["summarise@x"]), "apps.expense-triage.presets[0]"),
         (setter("presets", 0, "name", "sum@2"), "presets[0].name: 'sum@2' cannot be a name"),
         (setter("models", "a b", a_document()["models"]["echo-1"]), "models.a b: 'a b' cannot be a name"),
-        (setter("models", "echo-1", "context_tokens", 10.5), "models.echo-1.context_tokens: the number 10.5 stands here, "
-         "and a whole number is expected; write a whole number"),
-        (setter("providers", "openai", "total_timeout_seconds", "60"), "providers.openai.total_timeout_seconds: the text "
-         "'60' stands here, and a number is expected; write it without quotes and separators: 60"),
-        (setter("providers", "openai", "max_retries", 99), "providers.openai.max_retries: 99 is out of range; "
-         "it must be at most 10"),
-        (setter("providers", "openai", "max_retries", "many"), "providers.openai.max_retries: the text 'many' stands here"),
+        (
+            setter("models", "echo-1", "context_tokens", 10.5),
+            (
+                "models.echo-1.context_tokens: the number 10.5 stands here, "
+                "and a whole number is expected; write a whole number"
+            ),
+        ),
+        (
+            setter("providers", "openai", "total_timeout_seconds", "60"),
+            (
+                "providers.openai.total_timeout_seconds: the text "
+                "'60' stands here, and a number is expected; write it without quotes and separators: 60"
+            ),
+        ),
+        (
+            setter("providers", "openai", "max_retries", 99),
+            ("providers.openai.max_retries: 99 is out of range; it must be at most 10"),
+        ),
+        (
+            setter("providers", "openai", "max_retries", "many"),
+            "providers.openai.max_retries: the text 'many' stands here",
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_slip_is_found_and_explained(change, expected):
     assert any(found.startswith(expected) for found in findings_after(change)), findings_after(change)
 

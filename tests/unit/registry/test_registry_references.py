@@ -291,7 +291,7 @@ def pinned():
         {"on_violation": "clamp"},
         {"system": "Be brief.", "status": "draft"},
     ],
-    ids=lambda changes: " ".join(changes),
+    ids=" ".join,
 )
 def test_an_accepted_version_that_behaves_differently_is_found(pinned, changes):
     document = a_document()
@@ -317,7 +317,7 @@ def test_an_accepted_version_that_behaves_differently_is_found(pinned, changes):
         {"response": {}},
         {"parameters": {"temperature": {"default": 0.1, "max": 0.3, "min": 0.0}}},
     ],
-    ids=lambda changes: " ".join(changes),
+    ids=" ".join,
 )
 def test_what_does_not_decide_behaviour_may_change(pinned, changes):
     document = a_document()

@@ -47,7 +47,8 @@ def test_the_smallest_registry_is_accepted():
         "dash",
         "number",
         "list as key",
-        "endless", "directive",
+        "endless",
+        "directive",
         "deep",
         "deep and closed",
     ],
@@ -128,7 +129,7 @@ def test_a_tab_behind_a_colon_is_read_and_findings_keep_their_lines():
 
 
 def test_where_only_ryaml_reads_the_file_findings_stand_without_their_lines():
-    (finding,) = check("%YAML 1.3\n---\nversion: 2\n" + HEAD.partition("\n")[2] + "apps: {}\n").findings
+    (finding,) = check("version: !+!x 1\n" + HEAD.partition("\n")[2] + "apps: {}\n").findings
 
     assert (finding.line, finding.path) == (1, "version")
 

@@ -1,7 +1,7 @@
 import pytest
 
 from llmguard.domain.errors import Refusal
-from llmguard.web.body import MOST_BODY_BYTES, HungUpError, read_body
+from llmguard.web.connection import MOST_BODY_BYTES, HungUpError, read_body
 
 
 def receiving(*messages):

@@ -2,7 +2,7 @@ import asyncio
 
 import pytest
 
-from llmguard.web.hang_up import until_hung_up
+from llmguard.web.connection import until_hung_up
 
 
 def hanging_up_after(seconds):

@@ -1,4 +1,8 @@
-"""Read a request body, bounded."""
+"""What a connection brings besides bytes: a body that must be bounded, and a client that may hang up."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 
 from starlette.types import Receive, Scope
 
@@ -42,3 +46,32 @@ def _too_large() -> Refusal:
         f"The request is larger than {MOST_BODY_BYTES // 1024 // 1024} MiB.",
         hint="Send less text at once; no model reads that much.",
     )
+
+
+@asynccontextmanager
+async def until_hung_up(receive: Receive, *, applies: Callable[[], bool]) -> AsyncIterator[None]:
+    """Run the block; if the client disconnects meanwhile and `applies()`, cancel it and return quietly.
+
+    A cancellation that comes from elsewhere (the server is stopping) is passed on.
+    """
+    work = asyncio.current_task()
+    if work is None:
+        raise RuntimeError("a request is served by a task")
+    hung_up = False
+
+    async def watch() -> None:
+        nonlocal hung_up
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        if applies():
+            hung_up = True
+            work.cancel()
+
+    watcher = asyncio.create_task(watch())
+    try:
+        yield
+    except asyncio.CancelledError:
+        if not hung_up or work.uncancel() > 0:
+            raise
+    finally:
+        watcher.cancel()
