@@ -16,11 +16,11 @@ from llmguard.domain.errors import Refusal
 from llmguard.identity.key_store import IssuedKey, Key, KeyStore, RevokedKey, UnknownKey
 
 _COLUMNS = ("key_id", "app", "state", "created_at", "expires_at", "overlap_until", "revoked_at")
-_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
 class Duration(click.ParamType[timedelta]):
-    """A length of time such as 30d, 12h, 45m or 2w."""
+    """A length of time such as 30d, 12h, 45m, 90s or 2w."""
 
     name = "duration"
 
@@ -30,7 +30,7 @@ class Duration(click.ParamType[timedelta]):
             return value
         amount, unit = str(value)[:-1], str(value)[-1:]
         if not amount.isdecimal() or int(amount) == 0 or unit not in _UNITS:
-            self.fail(f"{value!r} is no length of time; write 30d, 12h, 45m or 2w", param, ctx)
+            self.fail(f"{value!r} is no length of time; write 30d, 12h, 45m, 90s or 2w", param, ctx)
         try:
             return timedelta(**{_UNITS[unit]: int(amount)})
         except OverflowError:

@@ -63,6 +63,8 @@ _LED_BY_NUMBER = frozenset(
         "number, words and number",
     }
 )
+_WORD_AND_NUMBER = re.compile(r"([^\W\d_]{3,40})\.?,? \d")
+_COMPOUND_ENDS = tuple(COMPOUND_ENDS.split("|"))
 _DIGITS_START = re.compile(r"(?<!\d)\d")
 _UNIT = rf"(?i:(?:{UNITS})\.?) ?(?:#|No\.? ?)?(?:\d{{1,5}}[A-Za-z]?|[A-Z]\d{{0,4}})(?!\w)"
 
@@ -159,8 +161,14 @@ def _possible(text: str) -> Iterator[tuple[str, float, re.Pattern[str]]]:
         needs = _NEEDS.get(name, ())
         if not (has_digit or name in _WITHOUT_DIGIT) or (name in _AFTER_WORDS and not has_number):
             continue
+        if name == "compound street and number" and not _has_compound(lowered):
+            continue
         if not needs or any(need in lowered for need in needs):
             yield name, score, core
+
+
+def _has_compound(lowered: str) -> bool:
+    return any(match[1].endswith(_COMPOUND_ENDS) for match in _WORD_AND_NUMBER.finditer(lowered))
 
 
 def _matches(text: str, core: re.Pattern[str], name: str) -> Iterator[re.Match[str]]:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 import os
+from types import SimpleNamespace
 
 import pytest
 
@@ -38,17 +39,10 @@ def accepted(tmp_path):
     return AcceptedRegistries(tmp_path / "data" / "registry")
 
 
-class Heard:
-    """What a live registry reported."""
-
-    def __init__(self):
-        self.findings = []
-        self.registries = []
-
-
 @pytest.fixture
 def heard():
-    return Heard()
+    """What a live registry reported."""
+    return SimpleNamespace(findings=[], registries=[])
 
 
 def a_live(path, accepted, heard, profiles=lambda: PROFILES):

@@ -1,0 +1,100 @@
+"""The whole door in this process, on a real socket, with parts that a test may break."""
+
+import asyncio
+import socket
+import threading
+from contextlib import asynccontextmanager, closing
+from pathlib import Path
+
+import uvicorn
+from prometheus_client import CollectorRegistry
+
+from llmguard.domain.catalog import Registry
+from llmguard.domain.clock import SystemClock
+from llmguard.gateway.metrics import Metrics
+from llmguard.gateway.recorder import Recorder
+from llmguard.gateway.services import Services
+from llmguard.identity.key_store import KeyStore
+from llmguard.identity.keyring import Keyring
+from llmguard.providers.calling import Providers
+from llmguard.providers.tokens import TokenCounter
+from llmguard.quota.ledger import Ledger
+from llmguard.redaction.redactor import Redactor
+from llmguard.traces.reader import TraceReader
+from llmguard.traces.spool import Spool
+from llmguard.web.app import Site, build_app
+from llmguard.web.probes import Probes
+from tests.support.builders import a_model, a_preset, a_provider, an_app
+from tests.support.finder import PatternFinder
+
+SECRET = b"a secret for tests only"
+
+
+def a_small_registry(**app_changes) -> Registry:
+    app, preset = an_app(**app_changes), a_preset(redaction="standard")
+    return Registry(
+        digest="0" * 64,
+        providers={"echo": a_provider()},
+        models={"echo-1": a_model()},
+        presets={preset.name: (preset,)},
+        apps={app.name: app},
+    )
+
+
+class Served:
+    """Serves while it is entered; `services` may be changed meanwhile."""
+
+    def __init__(self, data: Path, *, registry: Registry | None = None, finder=None) -> None:
+        clock = SystemClock()
+        store = KeyStore(data / "state.db", SECRET, clock)
+        self.data = data
+        self.key = store.issue("expense-triage").secret_text
+        self.ledger = Ledger(data / "state.db", clock, "test", busy_timeout_seconds=0.2)
+        self.spool = Spool(data / "spool", "test")
+        self.reader = TraceReader(data)
+        tokens = TokenCounter()
+        self.recorder = Recorder(self.spool, self.ledger, tokens, Metrics(CollectorRegistry()), clock)
+        self.services = Services(
+            clock=clock,
+            keyring=Keyring(store, clock),
+            registry=registry or a_small_registry(),
+            redactor=Redactor(finder or PatternFinder(), SECRET),
+            tokens=tokens,
+            ledger=self.ledger,
+            providers=Providers(environ={}, clock=clock, tokens=tokens),
+            recorder=self.recorder,
+        )
+        probes = Probes(self.recorder.metrics, None, list)
+        app = build_app(Site(self.services, probes, self.reader.show, self._running))
+        self._server = uvicorn.Server(uvicorn.Config(app, lifespan="on", log_config=None, ws="none"))
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.base_url = f"http://127.0.0.1:{self._socket.getsockname()[1]}/v1"
+
+    def __enter__(self) -> "Served":
+        self._thread.start()
+        with closing(socket.create_connection(self._socket.getsockname())) as probe:
+            probe.sendall(b"GET /healthz HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n")
+            assert probe.recv(15).startswith(b"HTTP/1.1 200")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.should_exit = True
+        self._thread.join(20)
+
+    def _serve(self) -> None:
+        asyncio.run(self._server.serve([self._socket]))
+
+    @asynccontextmanager
+    async def _running(self):
+        self.ledger.start()
+        await self.services.providers.start(("echo",))
+        stop = asyncio.Event()
+        watching = asyncio.create_task(self.services.keyring.watch(stop))
+        yield
+        await self.recorder.drain()
+        stop.set()
+        await watching
+        await self.services.providers.close()
+        await self.ledger.close()
+        self.spool.close()
