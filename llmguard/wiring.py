@@ -35,7 +35,7 @@ from llmguard.web.app import Site
 from llmguard.web.probes import Probes
 
 METRICS_FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"  # prometheus_client's own name
-_PARENT_CHECK_SECONDS = 1.0
+_CHECK_SECONDS = 1.0
 _log = logging.getLogger(__name__)
 
 
@@ -54,7 +54,7 @@ class Worker:
     def __init__(self, settings: Settings, environ: Mapping[str, str]) -> None:
         """Build all parts; nothing runs before `running` is entered."""
         clock, name = SystemClock(), worker_name()
-        self._clock = clock
+        self._rules_changed = asyncio.Event()
         self._analyzer = LiveAnalyzer(settings.redaction, on_reload=self._use_rules)
         self._registry = LiveRegistry(
             settings.registry,
@@ -90,6 +90,14 @@ class Worker:
 
     def _use_rules(self, analyzer: Analyzer) -> None:
         self._services.redactor = Redactor(analyzer, self._secret)
+        self._rules_changed.set()  # presets name profiles: a vanished one is a finding of the registry
+
+    async def _check_registry_again(self, stop: asyncio.Event) -> None:
+        while not stop.is_set():
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._rules_changed.wait(), _CHECK_SECONDS)
+                self._rules_changed.clear()
+                await self._registry.reload()
 
     def _problems(self) -> list[str]:
         """Return what would refuse every request now."""
@@ -109,12 +117,14 @@ class Worker:
         self._ledger.start()
         await self._providers.start({provider.kind for provider in self._registry.current.providers.values()})
         stop = asyncio.Event()
+        self._rules_changed.clear()
         watchers = [
             asyncio.create_task(watcher)
             for watcher in (
                 self._registry.watch(stop),
                 self._analyzer.watch(stop),
                 self._keyring.watch(stop),
+                self._check_registry_again(stop),
                 _stop_without_parent(stop),
             )
         ]
@@ -134,7 +144,7 @@ async def _stop_without_parent(stop: asyncio.Event) -> None:
     parent = os.getppid()
     while not stop.is_set():
         with suppress(TimeoutError):
-            await asyncio.wait_for(stop.wait(), _PARENT_CHECK_SECONDS)
+            await asyncio.wait_for(stop.wait(), _CHECK_SECONDS)
         if os.getppid() != parent:
             _log.error("the llmguard process that started this worker is gone; stopping")
             signal.raise_signal(signal.SIGTERM)

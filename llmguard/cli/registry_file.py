@@ -5,14 +5,17 @@ import click
 from llmguard.cli.main import fail
 from llmguard.domain.catalog import Registry
 from llmguard.redaction.profiles import load_profiles, read_files
-from llmguard.registry.accepted import AcceptedRegistries
+from llmguard.registry.accepted import AcceptedDamaged, AcceptedRegistries
 from llmguard.registry.check import Checked, check_registry
 from llmguard.settings import Settings
 
 
 def checked_registry(settings: Settings) -> Checked:
     """Return the registry file with all that is wrong in it, judged against the last accepted one."""
-    accepted = AcceptedRegistries(settings.data / "registry").presets()
+    try:
+        accepted = AcceptedRegistries(settings.data / "registry").presets()
+    except (AcceptedDamaged, OSError) as error:
+        fail(f"what was accepted before cannot be read: {error}. Check the data folder: its rights, and its disk.")
     return check_registry(settings.registry, profiles=load_profiles(read_files(settings.redaction)), accepted=accepted)
 
 

@@ -10,10 +10,11 @@ from llmguard.redaction.candidates import Candidate, drop_duplicates, resolve_ov
 from llmguard.redaction.context import raise_scores
 from llmguard.redaction.deadline import Deadline, DeadlineExceeded
 from llmguard.redaction.findings import ExplainedFinding, Finding
-from llmguard.redaction.ner import NerModel
+from llmguard.redaction.ner import NER_RECOGNIZER, NerModel
 from llmguard.redaction.patterns import PatternPass
 from llmguard.redaction.profiles import Profile
 from llmguard.redaction.recognizer_list import deny_recognizer
+from llmguard.redaction.recognizers.plausible import plausible
 
 Findings = tuple[Finding, ...]
 T = TypeVar("T")
@@ -90,7 +91,8 @@ class Detector:
     def _resolve(self, plan: Plan, text: str, candidates: list[Candidate]) -> list[Finding]:
         if not candidates:
             return []
-        standing = drop_duplicates(_over_threshold(plan, candidates))
+        standing = [one for one in _over_threshold(plan, candidates) if _is_plausible(text, one)]
+        standing = drop_duplicates(standing)
         if plan.allow:
             standing = [one for one in standing if not _is_allowed(plan, text, one)]
         return [
@@ -118,6 +120,13 @@ def _over_threshold(plan: Plan, candidates: list[Candidate]) -> list[Candidate]:
         else:
             one.leave("below_threshold", f"scored {one.score:.2f}, and {least:.2f} is the least that counts")
     return standing
+
+
+def _is_plausible(text: str, candidate: Candidate) -> bool:
+    if candidate.recognizer != NER_RECOGNIZER or plausible(candidate.entity_type, text, candidate.start, candidate.end):
+        return True
+    candidate.leave("implausible", "the language model's guess, and its surroundings say otherwise")
+    return False
 
 
 def _is_allowed(plan: Plan, text: str, candidate: Candidate) -> bool:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Action = Literal["hide", "drop", "block", "keep", "report"]
-Fate = Literal["found", "below_threshold", "duplicate", "allowed", "overlapped", "trimmed"]
+Fate = Literal["found", "below_threshold", "duplicate", "allowed", "implausible", "overlapped", "trimmed"]
 
 
 @dataclass(frozen=True, slots=True)
