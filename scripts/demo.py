@@ -79,12 +79,12 @@ def show(trace: dict, answer: str) -> None:
         "entities": ", ".join(f"{count} {kind}" for kind, count in trace["entities"].items()),
     }
     print(f"An app asked, with the official OpenAI client:\n{indented(LETTER)}\n")
-    steps = dict(trace["steps"])
     ended = 0
     for number, (step, words) in enumerate(EXPLAINED.items(), start=1):
-        took = steps.get(step, ended) - ended
-        ended = steps.get(step, ended)
-        print(f"{number}. {step:<13}{took:>7} µs  {words.format_map(facts)}")
+        at = trace["steps"].get(step)  # restoring comes after the trace is written, so its time is not in it
+        took = "" if at is None else f"{at - ended} µs"
+        ended = ended if at is None else at
+        print(f"{number}. {step:<13}{took:>10}  {words.format_map(facts)}")
 
 
 def indented(text: str) -> str:

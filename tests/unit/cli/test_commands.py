@@ -1,0 +1,264 @@
+"""Every command on real files, in this process."""
+
+import io
+import json
+import re
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from llmguard.cli import main
+from llmguard.traces.spool import Spool
+from tests.support.builders import a_trace
+
+ROOT = Path(__file__).resolve().parents[3]
+TRACE_ID = "019aafd0-0000-7000-8000-00000000000a"
+
+
+@pytest.fixture
+def registry(tmp_path):
+    path = tmp_path / "registry.yaml"
+    path.write_text((ROOT / "registry.yaml").read_text())
+    return path
+
+
+@pytest.fixture
+def llmguard(tmp_path, registry, capsys, monkeypatch):
+    """Runs a command and returns its exit code, what it printed and what it said."""
+
+    def run(*words):
+        places = [f"--registry={registry}", f"--redaction={ROOT / 'redaction'}", f"--data={tmp_path / 'data'}"]
+        with monkeypatch.context() as patched:
+            patched.setattr("sys.argv", ["llmguard", *words, *places])
+            with pytest.raises(SystemExit) as ended:
+                main.main()
+        said = capsys.readouterr()
+        return ended.value.code or 0, said.out, said.err
+
+    return run
+
+
+@pytest.fixture
+def ask(llmguard):
+    """Runs a command with --json and returns what it printed."""
+
+    def run(*words):
+        code, out, err = llmguard(*words, "--json")
+        assert code == 0, err
+        return json.loads(out)
+
+    return run
+
+
+def test_valid_registry_passes_the_check(llmguard):
+    code, out, _ = llmguard("check")
+
+    assert code == 0
+    assert "registry.yaml is valid" in out
+
+
+def test_each_mistake_is_listed_with_its_place_and_fix(llmguard, registry):
+    registry.write_text(
+        registry.read_text().replace("temperature:", "temprature:").replace("cost_center:", "costcenter:")
+    )
+
+    code, out, err = llmguard("check")
+
+    assert code == 1
+    assert re.search(r"registry.yaml:\d+:\d+: .*temprature.*did you mean 'temperature'", out)
+    assert "costcenter" in out
+    assert "findings" in err
+
+
+def test_findings_as_json_have_their_parts(llmguard, registry):
+    registry.write_text("version: 1\n")
+
+    code, out, _ = llmguard("check", "--json")
+
+    report = json.loads(out)
+    assert (code, report["ok"]) == (1, False)
+    assert {"file", "line", "column", "path", "message", "value", "fix", "text"} == set(report["findings"][0])
+
+
+def test_schema_is_json_schema(llmguard):
+    _, out, _ = llmguard("check", "--schema")
+
+    assert json.loads(out)["$schema"].startswith("https://json-schema.org/")
+
+
+def test_key_is_issued_listed_rotated_and_revoked(ask, llmguard):
+    issued = ask("keys", "issue", "expense-triage", "--ttl", "12h")
+    rotated = ask("keys", "rotate", issued["key_id"], "--overlap", "1h")
+    [listed] = ask("keys", "list", "expense-triage")
+    code, _, err = llmguard("keys", "revoke", issued["key_id"])
+    [revoked] = ask("keys", "list")
+
+    assert issued["key"].startswith("sk-lg_")
+    assert (rotated["key_id"], listed["state"]) == (issued["key_id"], "rotating")
+    assert issued["key"] not in json.dumps([listed, revoked])
+    assert (code, revoked["state"]) == (0, "revoked")
+    assert "revoked" in err
+
+
+def test_expired_key_is_listed_as_such(ask, tmp_path):
+    ask("keys", "issue", "expense-triage", "--ttl", "1s")
+
+    states = set()
+    while "expired" not in states:
+        states.add(ask("keys", "list")[0]["state"])
+
+    assert states <= {"valid", "expired"}
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (("keys", "issue", "nobody"), 3, "no app nobody"),
+        (("keys", "issue", "expense-triage", "--ttl", "soon"), 2, "no length of time"),
+        (("keys", "issue", "expense-triage", "--ttl", "999999999999d"), 2, "too long"),
+        (("keys", "rotate", "AAAA"), 1, "no key AAAA"),
+        (("keys", "revoke", "AAAA"), 1, "no key AAAA"),
+        (("apps", "show", "nobody"), 1, "no app nobody"),
+        (("presets", "show", "nothing"), 1, "no preset nothing"),
+        (("quota", "show", "nobody"), 1, "no app nobody"),
+        (("traces", "show", TRACE_ID), 1, "no trace"),
+        (("redaction", "try", "x", "--profile", "none"), 3, "no profile none"),
+        (("redaction", "score", __file__), 3, "neither"),
+        (("nonsense",), 2, "No such command"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,
+)
+def test_what_cannot_be_done_is_said_with_its_exit_code(llmguard, words, code, said):
+    got, out, err = llmguard(*words)
+
+    assert got == code
+    assert said in err
+    assert out == ""
+
+
+def test_revoked_key_cannot_be_rotated(ask, llmguard):
+    issued = ask("keys", "issue", "expense-triage")
+    llmguard("keys", "revoke", issued["key_id"])
+
+    code, _, err = llmguard("keys", "rotate", issued["key_id"])
+
+    assert code == 1
+    assert "Issue a new key" in err
+
+
+def test_broken_registry_is_said_by_commands_that_need_it(llmguard, registry):
+    registry.write_text("version: 1\nnonsense: true\n")
+
+    code, out, err = llmguard("apps", "list")
+
+    assert code == 3
+    assert "registry.yaml:2:1" in err
+    assert out == ""
+
+
+def test_apps_are_listed_and_shown(ask, llmguard):
+    assert [app["name"] for app in ask("apps", "list")] == ["expense-triage", "hr-helpdesk", "ticket-router"]
+    assert ask("apps", "show", "hr-helpdesk")["sensitivity"] == "restricted"
+    assert "hr-helpdesk" in llmguard("apps", "list")[1]
+
+
+def test_presets_are_listed_shown_and_compared(ask, llmguard):
+    assert "summarise@2" in [preset["id"] for preset in ask("presets", "list")]
+    assert ask("presets", "show", "summarise")["id"] == "summarise@2"
+    assert ask("presets", "show", "summarise@1")["status"] == "deprecated"
+    code, out, _ = llmguard("presets", "diff", "summarise@1", "summarise@2", "--json")
+    assert code == 1
+    assert "parameters" in [row["setting"] for row in json.loads(out)]
+    code, _, err = llmguard("presets", "diff", "summarise@2", "summarise@2")
+    assert (code, err) == (0, "They are the same.\n")
+
+
+def test_quota_of_an_unused_app_is_whole(ask):
+    limits = {row["name"]: row for row in ask("quota", "show", "expense-triage")}
+
+    assert limits["requests_per_minute"] | {"resets_at": None} == {
+        "name": "requests_per_minute",
+        "limit": 60,
+        "used": 0,
+        "held": 0,
+        "left": 60,
+        "resets_at": None,
+    }
+    assert limits["usd_per_month"]["left"] == "25.000000000"
+
+
+def test_traces_are_listed_and_shown(ask, llmguard, tmp_path):
+    spool = Spool(tmp_path / "data" / "spool", "test")
+    trace = a_trace(
+        trace_id=TRACE_ID, started_at=datetime.now(UTC), app="expense-triage", status=200, decision={"allowed": True}
+    )
+    spool.append(trace)
+    spool.close()
+
+    assert [row["trace_id"] for row in ask("traces", "list", "--app", "expense-triage")] == [TRACE_ID]
+    assert ask("traces", "list", "--since", "2099-01-01") == []
+    assert ask("traces", "show", TRACE_ID)["decision"] == {"allowed": True}
+    assert TRACE_ID in llmguard("traces", "list")[1]
+    assert re.search(r"decision +\{", llmguard("traces", "show", TRACE_ID)[1])
+
+
+def test_no_traces_are_said_to_be_none(llmguard, tmp_path):
+    assert llmguard("traces", "list") == (0, "", "No traces.\n")
+
+
+def test_text_is_tried_with_the_reason_for_each_finding(ask, llmguard):
+    found = ask("redaction", "try", "Write to anna@example.com")
+    _, out, _ = llmguard("redaction", "try", "Write to anna@example.com", "--profile", "minimal", "--all")
+
+    assert [(row["text"], row["entity_type"]) for row in found] == [("anna@example.com", "EMAIL_ADDRESS")]
+    assert found[0]["recognizer"]
+    assert "[EMAIL_ADDRESS:anna@example.com]" in out
+
+
+def test_text_is_read_from_standard_input(llmguard, monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.StringIO("Nothing here."))
+
+    assert llmguard("redaction", "try", "--profile", "minimal")[2] == "Nothing was found.\n"
+
+
+def test_cases_beside_the_rules_pass(ask):
+    assert all(case["passed"] for case in ask("redaction", "test"))
+
+
+def test_labelled_set_is_scored(ask, tmp_path):
+    sample = {
+        "full_text": "Write to anna@example.com",
+        "spans": [
+            {
+                "entity_type": "EMAIL_ADDRESS",
+                "entity_value": "anna@example.com",
+                "start_position": 9,
+                "end_position": 25,
+            }
+        ],
+    }
+    (tmp_path / "set.json").write_text(json.dumps([sample]))
+
+    rows = {row["entity"]: row for row in ask("redaction", "score", str(tmp_path / "set.json"), "--profile", "minimal")}
+
+    assert (rows["all"]["f2"], rows["EMAIL_ADDRESS"]["cover"]) == (1.0, 1.0)
+
+
+def test_help_imports_no_command():
+    program = """
+import sys
+from llmguard.cli.main import main
+sys.argv = ["llmguard", "--help"]
+try:
+    main()
+except SystemExit:
+    heavy = {"spacy", "duckdb", "pydantic", "presidio_analyzer", "uvicorn", "llmguard.wiring"} & set(sys.modules)
+    sys.exit(str(heavy) if heavy else 0)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "serve" in done.stdout
