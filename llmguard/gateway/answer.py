@@ -1,10 +1,14 @@
-"""Step 8, restore: how an answer leaves for the app, whole or as a stream."""
+"""Step 8, restore: how an answer leaves for the app, filtered, whole or as a stream."""
 
+from collections.abc import AsyncIterator
 from typing import Protocol
 
+from llmguard.domain.catalog import Preset
 from llmguard.domain.chat import JsonObject
-from llmguard.redaction.redactor import Redacted
+from llmguard.redaction.redactor import Redacted, Redactor
 from llmguard.redaction.vault import Vault
+
+NO_SECRETS = "no_secrets"
 
 
 class Answer(Protocol):
@@ -64,3 +68,24 @@ def answer_for(redacted: Redacted) -> Answer:
     if request.stream:
         return StreamedAnswer(redacted.vault, include_usage=request.include_usage)
     return WholeAnswer(redacted.vault)
+
+
+async def filter_answer(
+    preset: Preset, redactor: Redactor, vault: Vault, chunks: AsyncIterator[JsonObject]
+) -> AsyncIterator[JsonObject]:
+    """Yield what the preset lets through of an answer.
+
+    Without filters each chunk passes as it comes. A filter has to see the whole text before any of it may leave, so a
+    stream under one is held until its end, and then leaves in its own chunks.
+
+    Raises:
+        Fault: a filter cannot answer; nothing was let through.
+    """
+    if NO_SECRETS not in preset.response_filters:
+        async for chunk in chunks:
+            yield chunk
+        return
+    held = [chunk async for chunk in chunks]
+    stream = bool(held) and held[0].get("object") == "chat.completion.chunk"
+    for chunk in await redactor.drop_secrets(held, vault, stream=stream):
+        yield chunk

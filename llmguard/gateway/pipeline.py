@@ -12,7 +12,7 @@ from llmguard.domain.catalog import Caller, Preset, Registry
 from llmguard.domain.chat import ChatRequest, JsonObject, Usage
 from llmguard.domain.errors import Refusal
 from llmguard.domain.quota import Amount
-from llmguard.gateway.answer import answer_for
+from llmguard.gateway.answer import answer_for, filter_answer
 from llmguard.gateway.recorder import Record
 from llmguard.gateway.services import Services
 from llmguard.policy.decide import Decision, check_app, decide
@@ -53,8 +53,8 @@ async def govern(services: Services, record: Record, incoming: Incoming) -> Asyn
         call = services.providers.call(decision.models, body, trace_id=record.trace.trace_id)
         record.calling(call)
         async with call:  # 6
-            async for chunk in call.chunks:
-                record.received(chunk)
+            received = record.receive(call)
+            async for chunk in filter_answer(preset, services.redactor, redacted.vault, received):
                 for restored in answer.feed(chunk):  # 8
                     yield restored
         await record.answered()  # 7 and 9, before the answer is complete for the app

@@ -8,6 +8,7 @@ trace, if there is one, says what to settle: ledger and traces agree after every
 
 import asyncio
 import logging
+from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from types import TracebackType
@@ -148,11 +149,13 @@ class Record(AbstractAsyncContextManager["Record"]):
         """Step 6 begins; `call` knows at any time which model it is at, and whether a provider was reached."""
         self._call = call
 
-    def received(self, chunk: JsonObject) -> None:
-        """Keep a chunk, or the whole completion, as the provider sent it."""
-        if not self._chunks and self.trace.stream:
-            self.trace.first_token_ms = self.elapsed_ms()
-        self._chunks.append(chunk)
+    async def receive(self, call: Call) -> AsyncIterator[JsonObject]:
+        """Yield the chunks of a call, or its whole completion, and keep them as the provider sent them."""
+        async for chunk in call.chunks:
+            if not self._chunks and self.trace.stream:
+                self.trace.first_token_ms = self.elapsed_ms()
+            self._chunks.append(chunk)
+            yield chunk
 
     async def answered(self) -> None:
         """Steps 6 and 8 are done: settle, and write the trace before the answer is complete for the app."""

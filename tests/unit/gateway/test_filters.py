@@ -1,0 +1,62 @@
+import json
+
+import pytest
+
+from llmguard.gateway.answer import filter_answer
+from llmguard.redaction.redactor import Redactor
+from tests.support.builders import a_chat_request, a_preset
+from tests.support.redaction_rules import example_analyzer
+
+KEY = "sk-proj-" + "a1B2c3D4e5F6g7H8i9J0" * 2
+TEXT = f"Use {KEY} for anna.schmidt@example.com"
+
+
+def a_completion(text):
+    message = {"role": "assistant", "content": text}
+    return {"object": "chat.completion", "choices": [{"index": 0, "message": message}]}
+
+
+def the_chunks(text, size):
+    return [
+        {"object": "chat.completion.chunk", "choices": [{"index": 0, "delta": {"content": text[at : at + size]}}]}
+        for at in range(0, len(text), size)
+    ]
+
+
+async def given(items):
+    for item in items:
+        yield item
+
+
+async def filtered(items, *filters):
+    redactor = Redactor(example_analyzer(), b"a secret for tests only")
+    redacted = await redactor.redact(a_chat_request("Hello"), app="a", profile="standard")
+    preset = a_preset(response_filters=filters)
+    return [item async for item in filter_answer(preset, redactor, redacted.vault, given(items))]
+
+
+async def test_secret_that_the_model_wrote_never_reaches_the_app():
+    [answer] = await filtered([a_completion(TEXT)], "no_secrets")
+
+    assert answer["choices"][0]["message"]["content"] == "Use <API_KEY> for anna.schmidt@example.com"
+
+
+@pytest.mark.parametrize("size", [1, 5, 1000])
+async def test_stream_is_filtered_wherever_it_is_cut(size):
+    chunks = await filtered(the_chunks(TEXT, size), "no_secrets")
+
+    text = "".join(chunk["choices"][0]["delta"]["content"] for chunk in chunks)
+    assert text == "Use <API_KEY> for anna.schmidt@example.com"
+
+
+async def test_preset_without_filters_passes_each_chunk_as_it_comes():
+    chunks = the_chunks(TEXT, 7)
+
+    assert await filtered(chunks) == chunks
+
+
+async def test_answer_without_secrets_is_left_alone():
+    answer = a_completion("Nothing secret here, anna.schmidt@example.com")
+
+    assert await filtered([answer], "no_secrets") == [answer]
+    assert KEY not in json.dumps(await filtered([], "no_secrets"))
