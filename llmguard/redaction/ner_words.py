@@ -82,30 +82,31 @@ class WordTable:
 
     def _learn_document(self, pieces: list[str], text: str) -> Iterator[tuple[str, tuple[_Token, ...]]]:
         doc = self._pipeline.make_doc(text)
-        rows = iter(self._embed(doc))
-        tokens = iter(doc)
-        offset = 0
+        rows = self._embed(doc)
+        starts, lengths = (column.tolist() for column in doc.to_array(["IDX", "LENGTH"]).astype(np.int64).T)
+        offset = at = 0
         for piece in pieces:
             found: list[_Token] = []
             place = 0
             while place < len(piece):
-                token = next(tokens)
-                place = token.idx + len(token) - offset
-                found.append((token.idx - offset, place, next(rows)))
+                start = starts[at] - offset
+                place = start + lengths[at]
+                found.append((start, place, rows[at]))
+                at += 1
             offset += len(piece) + 1
             yield piece, tuple(found)
 
     def _embed(self, doc: Any) -> list[int]:
         """Return the row of each token; new ones are computed by spaCy's own layers."""
         # ORTH fixes prefix, suffix and shape; the tokenizer's exceptions may give a token a NORM of its own
-        forms = list(map(tuple, doc.to_array(["ORTH", "NORM"]).tolist()))
+        features = doc.to_array(["ORTH", "NORM", "PREFIX", "SUFFIX", "SHAPE", "IS_SPACE"])
+        forms = list(zip(features[:, 0].tolist(), features[:, 1].tolist(), strict=True))
         fresh = {form: place for place, form in enumerate(forms) if form not in self._row_of}
         if fresh:
             places = list(fresh.values())
             first = len(self._row_of)
-            features = doc.to_array(["NORM", "PREFIX", "SUFFIX", "SHAPE"])[places]
-            self._rows[first : first + len(fresh)] = self._mix.predict(self._hash_embed.predict(features))
-            self._is_space[first : first + len(fresh)] = doc.to_array(["IS_SPACE"])[places]
+            self._rows[first : first + len(fresh)] = self._mix.predict(self._hash_embed.predict(features[places, 1:5]))
+            self._is_space[first : first + len(fresh)] = features[places, 5]
             self._row_of.update(zip(fresh, range(first, first + len(fresh)), strict=True))
         return [self._row_of[form] for form in forms]
 

@@ -134,7 +134,7 @@ def test_changed_quota_holds_from_the_next_request_on(tmp_path, provider):
         first, second = ask_once(gateway, key), ask_once(gateway, key)
         gateway.registry.write_text(a_registry(provider.base_url, quota="{requests_per_minute: 100}"))
 
-        gateway.wait_until(lambda: json.loads(gateway.get("/v1/me", key)[2])["quota"][0]["limit"] == 100, seconds=1.5)
+        gateway.wait_until(lambda: json.loads(gateway.get("/v1/me", key)[2])["quota"][0]["limit"] == 100, seconds=5)
 
         assert "-" in first
         assert second == "rate_limit_exceeded"

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import threading
@@ -20,12 +21,23 @@ _STOP_SECONDS = 60
 class Gateway:
     """Serves one registry and one data folder while it is entered."""
 
-    def __init__(self, folder: Path, registry: str, *, workers: int = 1, environ: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        registry: str,
+        *,
+        workers: int = 1,
+        environ: dict[str, str] | None = None,
+        own_rules: bool = False,
+    ) -> None:
+        """Serve from a folder; with `own_rules` it gets a copy of the redaction rules that a test may change."""
         self.folder = folder
         self.data = folder / "data"
         self.registry = folder / "registry.yaml"
         self.registry.write_text(registry)
         self.redaction = ROOT / "redaction"
+        if own_rules:
+            self.redaction = Path(shutil.copytree(self.redaction, folder / "redaction"))
         self.log = folder / "gateway.log"
         self._workers = workers
         self._environ = {**os.environ, "PROVIDER_KEY": "sk-upstream-secret", **(environ or {})}

@@ -1,9 +1,13 @@
-"""Lists of names that come with the package: given names of the world, and countries."""
-# ruff: noqa: RUF001  # people type curly apostrophes and dashes
-# people type the curly apostrophe
+"""Lists of names that come with the package: given names, surnames, countries and towns of the world.
+
+Where they come from and under which licence: NOTICE, and the head of each list.
+"""
+# ruff: noqa: RUF001  # people type curly apostrophes
 
 from functools import cache
 from importlib.resources import files
+
+_LEAST_CAPITALS = 4  # `MAX` and `ANA` are more often something else
 
 
 @cache
@@ -13,17 +17,40 @@ def given_names() -> frozenset[str]:
 
 
 @cache
+def surnames() -> frozenset[str]:
+    """Return surnames as they are written, none of which is also an ordinary word or a given name."""
+    return _lines("surnames.txt")
+
+
+@cache
 def countries() -> frozenset[str]:
     """Return the names of countries in English and their own language."""
     return _lines("countries.txt")
 
 
+@cache
+def towns() -> frozenset[str]:
+    """Return towns and regions; a big one may also be a name of people (`Florence`, `Lincoln`)."""
+    return _lines("towns.txt")
+
+
 def is_given_name(word: str) -> bool:
     """Say whether a word is a known given name, in `Anna` or `ANNA`; both parts of `Anne-Marie` count."""
-    bare = word.strip(".,'’")
-    if bare.isupper() and len(bare) > 3:  # `MAX` and `ANA` are more often something else  # noqa: PLR2004  # a bound of this shape alone
-        bare = bare.title()
+    bare = _bare(word)
     return bare in given_names() or ("-" in bare and bare.split("-")[0] in given_names())
+
+
+def is_surname(word: str) -> bool:
+    """Say whether a word is a known surname, in `Kowalski` or `KOWALSKI`; one part of `Smith-Kowalski` is enough."""
+    bare = _bare(word)
+    known = surnames()
+    return bare in known or bare.capitalize() in known or any(part in known for part in bare.split("-")[1:])
+
+
+def _bare(word: str) -> str:
+    """Return a word without its punctuation and its `'s`; capitals become a title."""
+    bare = word.strip(".,'’").removesuffix("'s").removesuffix("’s")
+    return bare.title() if bare.isupper() and len(bare) >= _LEAST_CAPITALS else bare
 
 
 def _lines(name: str) -> frozenset[str]:
