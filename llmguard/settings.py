@@ -5,6 +5,9 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
+
+DataFolder = Literal["made", "needed", "optional"]
 
 DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 8080
@@ -39,13 +42,14 @@ class Settings:
     secret: bytes = field(default=b"", repr=False)
 
 
-def load_settings(environ: Mapping[str, str], **given: str | int | None) -> Settings:
+def load_settings(environ: Mapping[str, str], *, folder: DataFolder = "made", **given: str | int | None) -> Settings:
     """Return the settings: what was given on the command line first, then the environment, then defaults.
-
-    Creates the data folder, and in it the secret when `LLMGUARD_SECRET` is absent.
 
     Args:
         environ: usually `os.environ`.
+        folder: what becomes of a data folder that is missing. `made`: it is created, with a secret in it unless
+            `LLMGUARD_SECRET` is set. `needed`: an error, since reading would find nothing. `optional`: nothing, and
+            without a folder there is no secret either.
         given: registry, redaction, data, host, port, workers; None counts as not given.
 
     Raises:
@@ -62,7 +66,10 @@ def load_settings(environ: Mapping[str, str], **given: str | int | None) -> Sett
         return str(value) if value is not None else environ.get(f"LLMGUARD_{name.upper()}") or default
 
     data = Path(chosen("data", "data")).absolute()
-    _make_private_folder(data)
+    if folder == "made":
+        _make_private_folder(data)
+    elif folder == "needed" and not data.is_dir():
+        raise SettingsInvalidError(f"There is no data folder {data}. Name it with --data or LLMGUARD_DATA.")
     return Settings(
         registry=Path(chosen("registry", "registry.yaml")).absolute(),
         redaction=Path(chosen("redaction", "redaction")).absolute(),
@@ -70,7 +77,7 @@ def load_settings(environ: Mapping[str, str], **given: str | int | None) -> Sett
         host=chosen("host", DEFAULT_HOST),
         port=_whole_number("LLMGUARD_PORT", chosen("port", str(DEFAULT_PORT)), least=0, most=65_535),
         workers=_whole_number("LLMGUARD_WORKERS", chosen("workers", "1"), least=1, most=256),
-        secret=_secret(environ, data),
+        secret=_secret(environ, data) if data.is_dir() else b"",
     )
 
 

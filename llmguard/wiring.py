@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import multiprocessing
 import os
 import signal
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -22,8 +23,8 @@ from llmguard.providers.calling import Providers
 from llmguard.providers.tokens import TokenCounter
 from llmguard.quota.ledger import Ledger
 from llmguard.redaction.analyzer import Analyzer
+from llmguard.redaction.check import check_rules
 from llmguard.redaction.live import LiveAnalyzer
-from llmguard.redaction.profiles import RedactionInvalid, load_profiles, read_files
 from llmguard.redaction.redactor import Redactor
 from llmguard.registry.accepted import AcceptedRegistries
 from llmguard.registry.finding import Finding, RegistryInvalid
@@ -141,11 +142,13 @@ class Worker:
 
 async def _stop_without_parent(stop: asyncio.Event) -> None:
     """End this worker when the process that started it is gone: nobody would restart or stop it any more."""
-    parent = os.getppid()
+    starter = multiprocessing.parent_process()
+    if starter is None:
+        return  # started by hand, not by `llmguard serve`
     while not stop.is_set():
         with suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), _CHECK_SECONDS)
-        if os.getppid() != parent:
+        if os.getppid() != starter.pid:
             _log.error("the llmguard process that started this worker is gone; stopping")
             signal.raise_signal(signal.SIGTERM)
             return
@@ -162,13 +165,18 @@ def prepare(settings: Settings) -> App | None:
     Raises:
         UnusableRulesError: the registry or the redaction rules have findings; the text lists them all.
     """
+    rules = check_rules(settings.redaction)
+    if rules.findings:
+        raise UnusableRulesError("\n".join(f"{settings.redaction.name}/{finding}" for finding in rules.findings))
+    if not settings.registry.exists():  # a mistyped path is no broken edit: the last accepted one does not step in
+        raise UnusableRulesError(f"There is no file {settings.registry}. Name it with --registry.")
     try:
-        profiles = load_profiles(read_files(settings.redaction))
-        registry = LiveRegistry(settings.registry, AcceptedRegistries(settings.data / "registry"), lambda: profiles)
-    except (RedactionInvalid, RegistryInvalid) as error:
+        registry = LiveRegistry(
+            settings.registry, AcceptedRegistries(settings.data / "registry"), lambda: rules.profiles
+        )
+    except RegistryInvalid as error:
         raise UnusableRulesError(str(error)) from None
     KeyStore(settings.data / "state.db", settings.secret, SystemClock())
-    _log_findings(registry.findings)
     return next((app for app in registry.current.apps.values() if app.status == "approved"), None)
 
 

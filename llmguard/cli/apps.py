@@ -7,8 +7,9 @@ import click
 
 from llmguard.cli.options import as_json_option, place_options, settings_from
 from llmguard.cli.output import print_facts, print_rows
-from llmguard.cli.registry_file import current_registry
+from llmguard.cli.registry_file import current_registry, known_app
 from llmguard.domain.catalog import App
+from llmguard.domain.money import to_usd
 
 _COLUMNS = ("name", "status", "sensitivity", "owner", "cost_center", "expires", "presets")
 
@@ -23,7 +24,7 @@ def command() -> None:
 @place_options
 def list_apps(*, as_json: bool, **places: str | None) -> None:
     """List all apps."""
-    registry = current_registry(settings_from(**places))
+    registry = current_registry(settings_from("optional", **places))
     print_rows(
         [_facts(app) for app in registry.apps.values()], _COLUMNS, as_json=as_json, none="The catalog has no apps."
     )
@@ -35,12 +36,11 @@ def list_apps(*, as_json: bool, **places: str | None) -> None:
 @place_options
 def show(*, app: str, as_json: bool, **places: str | None) -> None:
     """Show APP as the catalog has it."""
-    registry = current_registry(settings_from(**places))
-    if app not in registry.apps:
-        raise click.ClickException(f"There is no app {app}. Apps: {', '.join(registry.apps)}.")
-    print_facts(_facts(registry.apps[app]), as_json=as_json)
+    print_facts(_facts(known_app(current_registry(settings_from("optional", **places)), app)), as_json=as_json)
 
 
 def _facts(app: App) -> dict[str, Any]:
-    quota = {name: limit for name, limit in asdict(app.quota).items() if limit is not None}
+    quota: dict[str, Any] = {name: limit for name, limit in asdict(app.quota).items() if limit is not None}
+    if "nano_usd_per_month" in quota:  # as registry.yaml writes it
+        quota["usd_per_month"] = to_usd(quota.pop("nano_usd_per_month")).normalize()
     return asdict(app) | {"sensitivity": app.sensitivity.label, "quota": quota}

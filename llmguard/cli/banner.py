@@ -13,7 +13,7 @@ from llmguard.domain.clock import SystemClock
 from llmguard.identity.key_store import KeyStore
 from llmguard.settings import Settings
 
-_DEMO_KEY_LIFE = timedelta(days=30)
+_DEMO_KEY_LIFE = timedelta(days=7)
 _POLL_SECONDS = 0.1
 _GIVE_UP_SECONDS = 300
 _OK = 200

@@ -2,13 +2,13 @@
 
 import sys
 from dataclasses import asdict
+from typing import Any
 
 import click
 
 from llmguard.cli.options import as_json_option, place_options, settings_from
 from llmguard.cli.output import print_json
-from llmguard.cli.registry_file import checked_registry
-from llmguard.redaction.profiles import RedactionInvalid
+from llmguard.cli.registry_file import check_files
 from llmguard.registry.schema import registry_schema
 
 _FINDINGS = 1
@@ -23,13 +23,12 @@ def command(*, schema: bool, as_json: bool, **places: str | None) -> None:
     if schema:
         print_json(registry_schema())
         return
-    settings = settings_from(**places)
-    try:
-        checked = checked_registry(settings)
-        findings = [asdict(finding) | {"text": str(finding)} for finding in checked.findings]
-    except RedactionInvalid as error:
-        checked = None
-        findings = [asdict(finding) | {"text": str(finding)} for finding in error.findings]
+    settings = settings_from("optional", **places)
+    registry, rules = check_files(settings)
+    findings: list[dict[str, Any]] = [asdict(finding) | {"text": str(finding)} for finding in registry.findings]
+    for broken in rules.findings:
+        text = f"{settings.redaction.name}/{broken}"
+        findings.append({"line": None, "column": None, "value": None} | asdict(broken) | {"text": text})
     if as_json:
         print_json({"ok": not findings, "findings": findings})
     else:
@@ -38,9 +37,10 @@ def command(*, schema: bool, as_json: bool, **places: str | None) -> None:
     if findings:
         click.echo(f"{len(findings)} findings.", err=True)
         sys.exit(_FINDINGS)
-    if checked is not None and checked.registry is not None and not as_json:
-        registry = checked.registry
+    if registry.registry is not None and not as_json:
+        accepted = registry.registry
         click.echo(
-            f"{settings.registry.name} is valid: {len(registry.models)} models, {len(registry.presets)} presets, "
-            f"{len(registry.apps)} apps; digest {registry.digest[:12]}."
+            f"{settings.registry.name} and {settings.redaction.name}/ are valid: {len(accepted.models)} models, "
+            f"{len(accepted.presets)} presets, {len(accepted.apps)} apps, {len(rules.profiles)} redaction profiles; "
+            f"registry digest {accepted.digest[:12]}."
         )

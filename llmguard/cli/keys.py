@@ -9,10 +9,9 @@ from typing import Any
 import click
 
 from llmguard.cli.options import as_json_option, place_options, settings_from
-from llmguard.cli.output import print_facts, print_rows
-from llmguard.cli.registry_file import current_registry
+from llmguard.cli.output import print_facts, print_json, print_rows
+from llmguard.cli.registry_file import current_registry, known_app
 from llmguard.domain.clock import SystemClock
-from llmguard.domain.errors import Refusal
 from llmguard.identity.key_store import IssuedKey, Key, KeyStore, RevokedKey, UnknownKey
 
 _COLUMNS = ("key_id", "app", "state", "created_at", "expires_at", "overlap_until", "revoked_at")
@@ -44,19 +43,15 @@ def command() -> None:
 
 @command.command()
 @click.argument("app")
-@click.option("--ttl", type=Duration(), default="90d", show_default=True, help="How long the key is valid.")
+@click.option(
+    "--ttl", type=Duration(), default="90d", show_default=True, help="How long the key is valid, such as 30d or 12h."
+)
 @as_json_option
 @place_options
 def issue(*, app: str, ttl: timedelta, as_json: bool, **places: str | None) -> None:
     """Issue a key for APP and print it, once."""
-    settings = settings_from(**places)
-    registry = current_registry(settings)
-    if app not in registry.apps:
-        raise Refusal(
-            "app_not_approved",
-            f"There is no app {app} in {settings.registry.name}.",
-            hint=f"Apps: {', '.join(registry.apps)}.",
-        )
+    settings = settings_from("made", **places)
+    known_app(current_registry(settings), app)
     _print_issued(_store(**places).issue(app, ttl=ttl), as_json=as_json)
 
 
@@ -86,11 +81,14 @@ def rotate(*, key_id: str, overlap: timedelta, ttl: timedelta, as_json: bool, **
 
 @command.command()
 @click.argument("key_id")
+@as_json_option
 @place_options
-def revoke(*, key_id: str, **places: str | None) -> None:
+def revoke(*, key_id: str, as_json: bool, **places: str | None) -> None:
     """Revoke KEY_ID; every worker refuses it within a second."""
     with _known_key(key_id):
         _store(**places).revoke(key_id)
+    if as_json:
+        print_json({"key_id": key_id, "state": "revoked"})
     click.echo(f"{key_id} is revoked.", err=True)
 
 
@@ -99,9 +97,9 @@ def _known_key(key_id: str) -> Iterator[None]:
     try:
         yield
     except UnknownKey:
-        raise click.ClickException(f"There is no key {key_id}. `llmguard keys list` shows the key ids.") from None
+        raise click.UsageError(f"There is no key {key_id}. `llmguard keys list` shows the key ids.") from None
     except RevokedKey:
-        raise click.ClickException(f"{key_id} was revoked. Issue a new key with `llmguard keys issue`.") from None
+        raise click.UsageError(f"{key_id} was revoked. Issue a new key with `llmguard keys issue`.") from None
 
 
 def _state(key: Key, now: datetime) -> str:
@@ -113,7 +111,7 @@ def _state(key: Key, now: datetime) -> str:
 
 
 def _store(**places: str | None) -> KeyStore:
-    settings = settings_from(**places)
+    settings = settings_from("needed", **places)
     return KeyStore(settings.data / "state.db", settings.secret, SystemClock())
 
 

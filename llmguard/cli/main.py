@@ -8,7 +8,7 @@ import click
 
 from llmguard.domain.errors import GuardError
 from llmguard.settings import SettingsInvalidError
-from llmguard.traces.errors import TraceStoreError
+from llmguard.traces.errors import TraceQueryError, TraceStoreError
 
 CANNOT_RUN = 3
 _COMMANDS = {
@@ -60,7 +60,7 @@ def main() -> None:
         fail(str(error))
     except GuardError as error:
         fail(" ".join(filter(None, (error.message, error.hint))))
-    except TraceStoreError as error:
+    except (TraceStoreError, TraceQueryError) as error:
         fail(f"The traces cannot be read: {error}.")
 
 

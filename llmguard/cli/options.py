@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 import click
 
-from llmguard.settings import Settings, load_settings
+from llmguard.settings import DataFolder, Settings, load_settings
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -25,10 +25,10 @@ def place_options(command: Command) -> Command:
     return command
 
 
-def settings_from(registry: str | None, redaction: str | None, data: str | None, **more: int | str | None) -> Settings:
-    """Return the settings of a command: its options first, then the environment.
+def settings_from(folder: DataFolder, **given: int | str | None) -> Settings:
+    """Return the settings of a command: its options first, then the environment; `folder` as in `load_settings`.
 
     Raises:
         SettingsInvalidError: an option or a variable cannot be used.
     """
-    return load_settings(os.environ, registry=registry, redaction=redaction, data=data, **more)
+    return load_settings(os.environ, folder=folder, **given)

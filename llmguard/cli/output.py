@@ -41,8 +41,12 @@ def print_facts(facts: Mapping[str, Any], *, as_json: bool) -> None:
 def _shown(value: Any) -> str:
     if value is None:
         return "-"
+    if isinstance(value, list | tuple) and all(isinstance(item, str) for item in value):
+        return ", ".join(value)
     if isinstance(value, Mapping | list | tuple):
         return json.dumps(value, default=_plain, ensure_ascii=False)
+    if isinstance(value, float):
+        return f"{value:.1f}" if value.is_integer() else f"{value:.4g}"
     return str(_plain(value))
 
 

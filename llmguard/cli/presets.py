@@ -25,7 +25,7 @@ def command() -> None:
 @place_options
 def list_presets(*, as_json: bool, **places: str | None) -> None:
     """List all versions of all presets."""
-    registry = current_registry(settings_from(**places))
+    registry = current_registry(settings_from("optional", **places))
     rows = [_facts(preset) for versions in registry.presets.values() for preset in versions]
     print_rows(rows, _COLUMNS, as_json=as_json, none="The registry has no presets.")
 
@@ -36,7 +36,7 @@ def list_presets(*, as_json: bool, **places: str | None) -> None:
 @place_options
 def show(*, preset: str, as_json: bool, **places: str | None) -> None:
     """Show PRESET (name@version, or its newest version by name)."""
-    registry = current_registry(settings_from(**places))
+    registry = current_registry(settings_from("optional", **places))
     print_facts(_facts(_find(registry, preset)), as_json=as_json)
 
 
@@ -47,7 +47,7 @@ def show(*, preset: str, as_json: bool, **places: str | None) -> None:
 @place_options
 def diff(*, first: str, second: str, as_json: bool, **places: str | None) -> None:
     """Show what differs between two presets; exits 1 when anything does."""
-    registry = current_registry(settings_from(**places))
+    registry = current_registry(settings_from("optional", **places))
     before, after = _facts(_find(registry, first)), _facts(_find(registry, second))
     rows = [
         {"setting": name, first: before[name], second: after[name]}
@@ -63,7 +63,7 @@ def _find(registry: Registry, name: str) -> Preset:
     for preset in reversed(registry.presets.get(stem, ())):
         if not version or str(preset.version) == version:
             return preset
-    raise click.ClickException(f"There is no preset {name}. Presets: {', '.join(registry.presets)}.")
+    raise click.UsageError(f"There is no preset {name}. Presets: {', '.join(registry.presets)}.")
 
 
 def _facts(preset: Preset) -> dict[str, Any]:

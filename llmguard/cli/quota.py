@@ -6,7 +6,7 @@ import click
 
 from llmguard.cli.options import as_json_option, place_options, settings_from
 from llmguard.cli.output import print_rows
-from llmguard.cli.registry_file import current_registry
+from llmguard.cli.registry_file import current_registry, known_app
 from llmguard.domain.catalog import App
 from llmguard.domain.clock import SystemClock
 from llmguard.domain.quota import Standing
@@ -29,11 +29,9 @@ def command() -> None:
 @place_options
 def show(*, app: str, as_json: bool, **places: str | None) -> None:
     """Show the limits of APP: limit, used, held, left, and when each resets."""
-    settings = settings_from(**places)
-    registry = current_registry(settings)
-    if app not in registry.apps:
-        raise click.ClickException(f"There is no app {app}. Apps: {', '.join(registry.apps)}.")
-    rows = [standing_json(standing) for standing in asyncio.run(_standings(settings, registry.apps[app]))]
+    settings = settings_from("needed", **places)
+    asked = known_app(current_registry(settings), app)
+    rows = [standing_json(standing) for standing in asyncio.run(_standings(settings, asked))]
     print_rows(rows, _COLUMNS, as_json=as_json, none=f"{app} has no limits.")
 
 

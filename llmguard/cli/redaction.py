@@ -54,7 +54,7 @@ def try_text(*, text: str | None, profile: str, everything: bool, as_json: bool,
 def run(*, as_json: bool, **places: str | None) -> None:
     """Run the cases beside the rules; exits 1 when one fails."""
     analyzer, _ = _analyzer(None, **places)
-    results = run_cases(analyzer, settings_from(**places).redaction / "cases")
+    results = run_cases(analyzer, settings_from("optional", **places).redaction / "cases")
     failed = [result for result in results if not result.passed]
     if as_json:
         print_json([asdict(result) | {"passed": result.passed} for result in results])
@@ -85,7 +85,7 @@ def score_file(*, file: Path, profile: str, as_json: bool, **places: str | None)
 
 
 def _analyzer(profile: str | None, **places: str | None) -> tuple[Analyzer, Profile]:
-    folder = settings_from(**places).redaction
+    folder = settings_from("optional", **places).redaction
     try:
         analyzer = Analyzer.load(folder)
     except RedactionInvalid as error:

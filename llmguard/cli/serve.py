@@ -49,7 +49,9 @@ def command(  # noqa: PLR0913 - click passes one argument an option
 ) -> None:
     """Serve the gateway until it is told to stop (Ctrl-C or SIGTERM); streams are drained, traces flushed."""
     configure_logging()
-    settings = settings_from(registry, redaction, data, host=host, port=port, workers=workers)
+    settings = settings_from(
+        "made", registry=registry, redaction=redaction, data=data, host=host, port=port, workers=workers
+    )
     _export(settings)
     from llmguard.cli.recovery import Recovery  # noqa: PLC0415 - heavy imports, after the variables they read are set
     from llmguard.wiring import UnusableRulesError, prepare  # noqa: PLC0415
@@ -75,10 +77,28 @@ def _export(settings: Settings) -> None:
     }
     for variable in _ONE_THREAD:
         os.environ.setdefault(variable, "1")
-    folder = settings.data / "metrics"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(mode=0o700)
-    os.environ[_METRICS_FOLDER_VARIABLE] = str(folder)
+    os.environ[_METRICS_FOLDER_VARIABLE] = str(_fresh_metrics_folder(settings.data / "metrics"))
+
+
+def _fresh_metrics_folder(folder: Path) -> Path:
+    """Return a folder of our own for the counters, and remove those whose processes are gone."""
+    folder.mkdir(mode=0o700, exist_ok=True)
+    for old in folder.iterdir():
+        if not old.name.isdecimal() or int(old.name) == os.getpid() or not _lives(int(old.name)):
+            shutil.rmtree(old, ignore_errors=True)
+    own = folder / str(os.getpid())
+    own.mkdir(mode=0o700)
+    return own
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _listen(settings: Settings) -> socket.socket:
@@ -133,7 +153,8 @@ class _Ingester:
     """The ingester process, started again when it dies."""
 
     def __init__(self, data: Path) -> None:
-        self._command = [sys.executable, "-m", "llmguard.traces.ingest", "--data", str(data), "--follow-parent"]
+        self._command = [sys.executable, "-m", "llmguard.traces.ingest", "--data", str(data)]
+        self._command += ["--follow-parent", str(os.getpid())]
         self._stopping = threading.Event()
         self._process = self._start()
         self._watcher = threading.Thread(target=self._watch, name="ingester-watcher", daemon=True)

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 from typing import cast
+from uuid import UUID
 
 import click
 
@@ -54,7 +55,7 @@ def list_traces(  # noqa: PLR0913 - click passes one argument an option
     """List traces, newest first."""
     given = {"app": app, "preset": preset, "code": code, "status": status, "since": _utc(since), "until": _utc(until)}
     filters = cast("TraceFilters", {name: value for name, value in given.items() if value is not None})  # built by name
-    rows = TraceReader(settings_from(**places).data).list(limit=limit, **filters)
+    rows = TraceReader(settings_from("needed", **places).data).list(limit=limit, **filters)
     print_rows(rows, _COLUMNS, as_json=as_json, none="No traces.")
 
 
@@ -64,10 +65,19 @@ def list_traces(  # noqa: PLR0913 - click passes one argument an option
 @place_options
 def show(*, trace_id: str, as_json: bool, **places: str | None) -> None:
     """Show one trace with all that is kept of it."""
-    trace = TraceReader(settings_from(**places).data).show(trace_id)
+    reader = TraceReader(settings_from("needed", **places).data)
+    trace = reader.show(trace_id) if _is_uuid(trace_id) else None
     if trace is None:
-        raise click.ClickException(f"There is no trace {trace_id}. `llmguard traces list` shows the newest.")
+        raise click.UsageError(f"There is no trace {trace_id}. `llmguard traces list` shows the newest.")
     print_facts(trace, as_json=as_json)
+
+
+def _is_uuid(text: str) -> bool:
+    try:
+        UUID(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _utc(instant: datetime | None) -> str | None:

@@ -5,7 +5,7 @@ found. A counter-example is text in which nothing may be found.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -63,6 +63,20 @@ def run_cases(analyzer: Analyses, folder: Path) -> list[CaseResult]:
     return [result for path in sorted(folder.glob("*.yaml")) for result in _run_file(analyzer, path)]
 
 
+def case_problems(path: Path, profiles: Collection[str]) -> Iterator[tuple[str, str]]:
+    """Yield what keeps a file from being read as cases, as (place, words); no analyzer is needed."""
+    rules = _read_rules(path)
+    if isinstance(rules, str):
+        yield "", rules
+        return
+    for number, rule in enumerate(rules, start=1):
+        problem = _shape_problem(rule)
+        if problem:
+            yield f"rule {number}", problem
+        elif profiles and rule.get("profile", "standard") not in profiles:
+            yield f"rule {number}", _unknown_profile(rule["profile"], profiles)
+
+
 def read_marks(marked: str) -> tuple[str, tuple[Span, ...]]:
     """Return the text without its marks, and the marked spans as (start, end, entity)."""
     text = ""
@@ -77,13 +91,9 @@ def read_marks(marked: str) -> tuple[str, tuple[Span, ...]]:
 
 
 def _run_file(analyzer: Analyses, path: Path) -> Iterator[CaseResult]:
-    try:
-        rules = ryaml.loads(path.read_text(encoding="utf-8"))  # type: ignore[attr-defined]  # its stub is elsewhere
-    except (OSError, UnicodeDecodeError, ryaml.InvalidYamlError) as error:  # type: ignore[attr-defined]  # as above
-        yield CaseResult(path.name, "", "", "", (f"cannot be read: {error}",))
-        return
-    if not isinstance(rules, list):
-        yield CaseResult(path.name, "", "", "", ("is no list of rules; start each with '- rule: …'",))
+    rules = _read_rules(path)
+    if isinstance(rules, str):
+        yield CaseResult(path.name, "", "", "", (rules,))
         return
     for number, rule in enumerate(rules, start=1):
         yield from _run_rule(analyzer, path.name, rule, number)
@@ -96,8 +106,7 @@ def _run_rule(analyzer: Analyses, file: str, rule: Any, number: int) -> Iterator
         return
     name, profile = rule["rule"], rule.get("profile", "standard")
     if profile not in analyzer.profiles:
-        known = ", ".join(sorted(analyzer.profiles))
-        yield CaseResult(file, name, profile, "", (f"there is no profile '{profile}'; known: {known}",))
+        yield CaseResult(file, name, profile, "", (_unknown_profile(profile, analyzer.profiles),))
         return
     for marked in rule.get("found", []):
         text, expected = read_marks(marked)
@@ -105,6 +114,19 @@ def _run_rule(analyzer: Analyses, file: str, rule: Any, number: int) -> Iterator
         yield CaseResult(file, name, profile, text, tuple(problems))
     for text in rule.get("kept", []):
         yield CaseResult(file, name, profile, text, tuple(_compare(analyzer, text, (), profile)))
+
+
+def _read_rules(path: Path) -> list[Any] | str:  # any YAML values
+    """Return the rules of a file, or what is wrong with it."""
+    try:
+        rules = ryaml.loads(path.read_text(encoding="utf-8"))  # type: ignore[attr-defined]  # its stub is elsewhere
+    except (OSError, UnicodeDecodeError, ryaml.InvalidYamlError) as error:  # type: ignore[attr-defined]  # as above
+        return f"cannot be read: {error}"
+    return rules if isinstance(rules, list) else "is no list of rules; start each with '- rule: …'"
+
+
+def _unknown_profile(name: str, profiles: Collection[str]) -> str:
+    return f"there is no profile '{name}'; known: {', '.join(sorted(profiles))}"
 
 
 def _shape_problem(rule: Any) -> str | None:  # any YAML value

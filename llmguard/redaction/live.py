@@ -24,8 +24,15 @@ class LiveAnalyzer:
         findings: why the folder's present state is not in force; empty when it is.
     """
 
-    def __init__(self, folder: Path, *, on_reload: Callable[[Analyzer], None] = lambda _: None) -> None:
-        """Load the folder; `on_reload` is called with each newer analyzer as it takes over.
+    def __init__(
+        self, folder: Path, *, cache: Path | None = None, on_reload: Callable[[Analyzer], None] = lambda _: None
+    ) -> None:
+        """Load the folder.
+
+        Args:
+            folder: the CoE's `redaction/`.
+            cache: a folder of this user alone for compiled patterns, such as `redaction-cache` in the data folder.
+            on_reload: is called with each newer analyzer as it takes over.
 
         Raises:
             RedactionInvalid: it cannot be used, and there is no older state to keep.
@@ -33,7 +40,7 @@ class LiveAnalyzer:
         self._folder = folder
         self._on_reload = on_reload
         self._stamp = _stamp(folder)
-        self.current = Analyzer.load(folder)
+        self.current = Analyzer.load(folder, cache=cache)
         self.findings: tuple[RuleFinding, ...] = ()
 
     async def watch(self, stop: asyncio.Event) -> None:

@@ -11,6 +11,8 @@ from collections.abc import Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from typing import Any
 
+from spacy import attrs
+
 from llmguard.redaction.candidates import Candidate
 from llmguard.redaction.deadline import Deadline
 from llmguard.redaction.ner_matrices import NerMatrices, is_known
@@ -56,6 +58,7 @@ class NerModel:
     def __init__(self, name: str, pipeline: Any) -> None:  # spaCy's Language, which is untyped here
         self.name = name
         self._pipeline = pipeline
+        _skip_unused_attributes(pipeline.vocab)
         component = pipeline.get_pipe("ner")
         self._matrices = NerMatrices(pipeline) if is_known(component) else None
         self._lock = threading.Lock()
@@ -105,6 +108,12 @@ class NerModel:
     def _spacy_entities(self, text: str) -> list[tuple[int, int, str]]:
         with self._pipeline.memory_zone():  # gives back the memory of this text's words
             return [(span.start_char, span.end_char, span.label_) for span in self._pipeline(text).ents]
+
+
+def _skip_unused_attributes(vocab: Any) -> None:
+    """Let new words be described by what the model looks at alone: a third of the cost of a word never seen before."""
+    used = {attrs.LOWER, attrs.NORM, attrs.PREFIX, attrs.SUFFIX, attrs.SHAPE, attrs.IS_SPACE}
+    vocab.lex_attr_getters = {attr: getter for attr, getter in vocab.lex_attr_getters.items() if attr in used}
 
 
 def _blank(run: re.Match[str]) -> str:

@@ -14,8 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-_KEPT_ROWS = 40_000  # times 96 floats of 4 bytes: 15 MB
-_KEPT_PIECES = 40_000
+_KEPT_WORDS = 40_000  # times 96 floats of 4 bytes: 15 MB
 _LONGEST_KEPT = 64  # characters; longer pieces are rarely words, and never come twice
 _WHITESPACE = re.compile(r"(\s+)")
 
@@ -35,13 +34,22 @@ class Tokens:
 class WordTable:
     """Knows the word forms seen so far; not thread-safe."""
 
-    def __init__(self, pipeline: Any, embed: Any) -> None:  # spaCy's Language, thinc's Model; both untyped
-        """Take the tokenizer, and the layers that embed a word: hash embeddings and the mixture of them."""
+    def __init__(  # spaCy's Language, thinc's Model; both untyped
+        self, pipeline: Any, embed: Any, *, kept_words: int = _KEPT_WORDS
+    ) -> None:
+        """Take the tokenizer, and the layers that embed a word: hash embeddings and the mixture of them.
+
+        Args:
+            pipeline: its tokenizer is used.
+            embed: computes the embedding of a word that is new.
+            kept_words: how many words, and how many pieces of text, are remembered; more than a text has characters.
+        """
         self._pipeline = pipeline
+        self._kept_words = kept_words
         self._hash_embed = embed.layers[2].layers[0]
         self._mix = embed.layers[3].layers[0]
-        self._rows = np.empty((_KEPT_ROWS, self._mix.layers[0].layers[0].get_dim("nO")), dtype=np.float32)
-        self._is_space = np.zeros(_KEPT_ROWS, dtype=bool)
+        self._rows = np.empty((kept_words, self._mix.layers[0].layers[0].get_dim("nO")), dtype=np.float32)
+        self._is_space = np.zeros(kept_words, dtype=bool)
         self._row_of: dict[tuple[int, int], int] = {}
         self._tokens_of: dict[str, tuple[_Token, ...]] = {}
 
@@ -62,7 +70,7 @@ class WordTable:
         missing = pieces - self._tokens_of.keys()
         if not missing:
             return self._tokens_of
-        if len(self._row_of) + most_tokens > _KEPT_ROWS or len(self._tokens_of) + len(missing) > _KEPT_PIECES:
+        if max(len(self._row_of) + most_tokens, len(self._tokens_of) + len(missing)) > self._kept_words:
             self._row_of.clear()
             self._tokens_of.clear()
             missing = pieces

@@ -4,9 +4,13 @@ What a recognizer finds is what Presidio would have it find: its own regexes by 
 own `analyze` where it has one. The contract with recognizers, Presidio's and ours:
 
 - A `PatternRecognizer` with Presidio's `analyze`: each pattern is run on its own, if it fired.
-- A `PatternRecognizer` with its own `analyze`: its patterns are gates. If none matches, `analyze` finds nothing.
+- A `GatedRecognizer` of ours: if none of its `triggers` matches, it finds nothing; `find_fired` is told which can match.
+- Another `PatternRecognizer` with its own `analyze`: its patterns are gates. If none matches, it finds nothing.
 - Any other recognizer: `analyze` runs on every text, unless it is Presidio's phone recognizer.
-- `analyze` is called without NLP artifacts, on windows of a long text, from several threads.
+- All are called without NLP artifacts, on windows of a long text, from several threads.
+
+There are two passes: our own recognizers run by `re`, Presidio's and those of `recognizers.yaml` by `regex`, which
+disagree about what a letter is. So a pattern added to `recognizers.yaml` does not compile our own ones anew, either.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -21,11 +25,15 @@ from presidio_analyzer.predefined_recognizers import PhoneRecognizer
 from llmguard.redaction.candidates import CERTAIN, Candidate, drop_duplicates
 from llmguard.redaction.deadline import Deadline
 from llmguard.redaction.prefilter import Prefilter, Trigger
+from llmguard.redaction.prefilter_cache import DatabaseCache
+from llmguard.redaction.projection import Dialect
+from llmguard.redaction.recognizers.base import GatedRecognizer
 from llmguard.redaction.windows import windows
 
 _WINDOW = 32_768  # characters; bounds what a quadratic regex can cost
 _OVERLAP = 8_192  # a private key in PEM has up to 3,300 characters
 _PATTERN_SECONDS = 2.0  # for one pattern on one window
+_DIALECTS: tuple[Dialect, Dialect] = ("re", "regex")
 _PHONE_GATE = r"(?:\d[^\d]{0,4}){4}"  # phonenumbers: at least four digits, at most four signs between two of them
 
 
@@ -45,7 +53,9 @@ class _Runner:
     recognizer: Any  # Presidio's EntityRecognizer; mypy cannot follow its assignments
     name: str
     entities: frozenset[str]
+    group: int  # the number of the prefilter that holds its triggers
     triggers: frozenset[int]  # empty: runs always
+    first_trigger: int
     rules: tuple[_PatternRule, ...]  # empty: `analyze` decides
     context: tuple[str, ...]
     thresholds: dict[str, float]
@@ -54,17 +64,25 @@ class _Runner:
 class PatternPass:
     """Proposes candidates of a fixed list of recognizers; safe to use from several threads."""
 
-    def __init__(self, recognizers: Sequence[EntityRecognizer], *, prefiltered: bool = True) -> None:
+    def __init__(
+        self,
+        recognizers: Sequence[EntityRecognizer],
+        *,
+        prefiltered: bool = True,
+        cache: DatabaseCache | None = None,
+    ) -> None:
         """Compile the recognizers' patterns.
 
         Args:
             recognizers: as `load_recognizers` returns them.
             prefiltered: whether Hyperscan chooses what runs; without it everything runs, with the same candidates.
+            cache: where compiled patterns are kept; without it they are compiled each time.
         """
-        self._triggers: list[Trigger] = []
+        self._triggers: tuple[list[Trigger], list[Trigger]] = ([], [])
         self._runners = [self._runner(recognizer) for recognizer in recognizers]
-        self._prefilter = Prefilter(self._triggers) if prefiltered else None
-        self._everything = set(range(len(self._triggers)))
+        both = zip(self._triggers, _DIALECTS, strict=True)
+        self._prefilters = [Prefilter(own, dialect=one, cache=cache) for own, one in both] if prefiltered else None
+        self._everything = [set(range(len(own))) for own in self._triggers]
 
     @property
     def entities(self) -> frozenset[str]:
@@ -78,38 +96,49 @@ class PatternPass:
             DeadlineExceeded: the time is up.
             TimeoutError: one regex took more than two seconds on one window.
         """
-        runners = [runner for runner in self._runners if runner.entities & sought]
+        runners = [runner for runner in self._runners if not runner.entities.isdisjoint(sought)]
         found: list[Candidate] = []
         for window in windows(text, _WINDOW, _OVERLAP):
             whole = window.end - window.start == len(text)
             part = text if whole else text[window.start : window.end]
-            fired = self._prefilter.fired(part) if self._prefilter else self._everything
+            fired = self._fired(part)
             for runner in runners:
-                if runner.triggers and fired.isdisjoint(runner.triggers):
+                own = fired[runner.group]
+                if runner.triggers and own.isdisjoint(runner.triggers):
                     continue
-                proposed = list(_run(runner, part, sought, fired, deadline))
+                proposed = list(_run(runner, part, sought, own, deadline))
                 found.extend(proposed if whole else _moved(proposed, window.start, window.owns))
         return found
 
+    def _fired(self, text: str) -> Sequence[AbstractSet[int]]:
+        if self._prefilters is None:
+            return self._everything
+        return [prefilter.fired(text) for prefilter in self._prefilters]
+
     def _runner(self, recognizer: Any) -> _Runner:  # see _Runner
         rules: tuple[_PatternRule, ...] = ()
-        first = len(self._triggers)
-        has_patterns = isinstance(recognizer, PatternRecognizer)
-        if has_patterns:
+        group = _DIALECTS.index("re" if isinstance(recognizer, GatedRecognizer) else "regex")
+        triggers = self._triggers[group]
+        first = len(triggers)
+        if isinstance(recognizer, GatedRecognizer):
+            triggers.extend(Trigger(pattern, flags) for pattern, flags in recognizer.triggers)
+        elif isinstance(recognizer, PatternRecognizer):
             flags = int(recognizer.global_regex_flags or 0)
-            self._triggers.extend(Trigger(pattern.regex, flags) for pattern in recognizer.patterns)
+            triggers.extend(Trigger(pattern.regex, flags) for pattern in recognizer.patterns)
             if type(recognizer).analyze is PatternRecognizer.analyze:
                 rules = tuple(
                     _PatternRule(first + place, pattern, regex.compile(pattern.regex, flags=flags))
                     for place, pattern in enumerate(recognizer.patterns)
                 )
         elif type(recognizer) is PhoneRecognizer:
-            self._triggers.append(Trigger(_PHONE_GATE, regex.IGNORECASE))
+            triggers.append(Trigger(_PHONE_GATE, regex.IGNORECASE))
         return _Runner(
             recognizer=recognizer,
             name=str(recognizer.name),
             entities=frozenset(recognizer.supported_entities),
-            triggers=frozenset(range(first, len(self._triggers))),
+            group=group,
+            triggers=frozenset(range(first, len(triggers))),
+            first_trigger=first,
             rules=rules,
             context=tuple(word.lower() for word in recognizer.context or ()),
             thresholds=recognizer.score_thresholds,
@@ -128,6 +157,14 @@ def _run(
     runner: _Runner, text: str, sought: AbstractSet[str], fired: AbstractSet[int], deadline: Deadline
 ) -> list[Candidate]:
     left_seconds = min(deadline.left_seconds(), _PATTERN_SECONDS)
+    if isinstance(runner.recognizer, GatedRecognizer):
+        places = {number - runner.first_trigger for number in fired & runner.triggers}
+        hits = runner.recognizer.find_fired(text, places)
+        return [
+            _candidate(runner, (hit.start, hit.end), hit.entity, hit.score, hit.rule)
+            for hit in hits
+            if hit.entity in sought
+        ]
     if not runner.rules:
         results = runner.recognizer.analyze(text, sorted(runner.entities & sought), None) or ()
         return [_from_result(runner, result) for result in results if result.score > 0 and result.entity_type in sought]

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 import hyperscan
 
-from llmguard.redaction.projection import project
+from llmguard.redaction.prefilter_cache import DatabaseCache
+from llmguard.redaction.projection import Dialect, project
 from llmguard.redaction.regex_translation import UntranslatableError, translate
 
 _FLAGS = hyperscan.HS_FLAG_SINGLEMATCH | hyperscan.HS_FLAG_ALLOWEMPTY
@@ -44,9 +45,18 @@ class Prefilter:
         always: the numbers of triggers that Hyperscan cannot take; they are taken to match every text.
     """
 
-    def __init__(self, triggers: Sequence[Trigger]) -> None:
-        """Compile the triggers; they are known by their place from here on."""
-        self._database, taken = _compile_most(triggers)
+    def __init__(
+        self, triggers: Sequence[Trigger], *, dialect: Dialect = "regex", cache: DatabaseCache | None = None
+    ) -> None:
+        """Compile the triggers, which are known by their place from here on.
+
+        Args:
+            triggers: any number.
+            dialect: the module that runs their regexes.
+            cache: where compiled triggers are kept; without it they are compiled each time.
+        """
+        self._dialect = dialect
+        self._database, taken = _compile_most(triggers, dialect) if cache is None else _cached(triggers, dialect, cache)
         self.always = frozenset(range(len(triggers))) - taken
         self._local = threading.local()  # Hyperscan's scratch space belongs to one thread at a time
 
@@ -55,7 +65,7 @@ class Prefilter:
         numbers = set(self.always)
         if self._database is not None and text:
             self._database.scan(
-                project(text),
+                project(text, self._dialect),
                 match_event_handler=lambda number, _start, _end, _flags, _context: numbers.add(number),
                 scratch=self._scratch(),
             )
@@ -68,20 +78,33 @@ class Prefilter:
         return scratch
 
 
-def _compile_most(triggers: Sequence[Trigger]) -> tuple[hyperscan.Database | None, AbstractSet[int]]:
+def _cached(
+    triggers: Sequence[Trigger], dialect: Dialect, cache: DatabaseCache
+) -> tuple[hyperscan.Database | None, AbstractSet[int]]:
+    facts = [(dialect, 0), *((one.regex, one.flags) for one in triggers)]
+    known = cache.get(facts)
+    if known is not None:
+        return known
+    database, taken = _compile_most(triggers, dialect)
+    if database is not None:
+        cache.put(facts, database, taken)
+    return database, taken
+
+
+def _compile_most(triggers: Sequence[Trigger], dialect: Dialect) -> tuple[hyperscan.Database | None, AbstractSet[int]]:
     """Return a database of all triggers that Hyperscan takes, and their numbers."""
-    forms = [(number, form) for number, one in enumerate(triggers) if (form := _form(one, _PLAIN)) is not None]
+    forms = [(number, form) for number, one in enumerate(triggers) if (form := _form(one, _PLAIN, dialect)) is not None]
     try:
         return (_compile(forms) if forms else None), {number for number, _ in forms}
     except hyperscan.error:  # some regex is too much for it: find out which, and weaken those
-        weakened = [(number, form) for number, _ in forms if (form := _compilable(triggers[number])) is not None]
+        weakened = [(number, form) for number, _ in forms if (form := _compilable(triggers[number], dialect))]
         return (_compile(weakened) if weakened else None), {number for number, _ in weakened}
 
 
-def _compilable(trigger: Trigger) -> _Form | None:
+def _compilable(trigger: Trigger, dialect: Dialect) -> _Form | None:
     """Return the strictest form of a trigger that Hyperscan takes, or None."""
     for strictness in (_PLAIN, _UNANCHORED, _COARSE):
-        form = _form(trigger, strictness)
+        form = _form(trigger, strictness, dialect)
         try:
             _compile([(0, form)] if form else [])
         except hyperscan.error:
@@ -90,11 +113,12 @@ def _compilable(trigger: Trigger) -> _Form | None:
     return None
 
 
-def _form(trigger: Trigger, strictness: _Strictness) -> _Form | None:
+def _form(trigger: Trigger, strictness: _Strictness, dialect: Dialect) -> _Form | None:
     try:
-        return translate(trigger.regex, trigger.flags, anchored=strictness.anchored).encode(), strictness.flags
+        widened = translate(trigger.regex, trigger.flags, anchored=strictness.anchored, dialect=dialect)
     except UntranslatableError:
         return None
+    return widened.encode(), strictness.flags
 
 
 def _compile(forms: Sequence[tuple[int, _Form]]) -> hyperscan.Database:

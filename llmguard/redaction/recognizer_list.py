@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from llmguard.redaction.profiles import RedactionInvalid, RuleFinding, parse_yaml
 from llmguard.redaction.recognizers import catalog as _catalog  # noqa: F401  # makes our classes known by name
+from llmguard.redaction.recognizers.own_labels import teach as teach_labels
 
 RECOGNIZERS_FILE = "recognizers.yaml"
 DENY_LIST = "DenyList"
@@ -39,6 +40,7 @@ def load_recognizers(files: Mapping[str, str]) -> list[EntityRecognizer]:
     else:
         own = [recognizer for recognizer in recognizers if not isinstance(recognizer, SpacyRecognizer)]
         _take_offline(own)
+        teach_labels(own, configuration["recognizers"])
         return own
     raise RedactionInvalid(findings)
 

@@ -5,10 +5,11 @@ The engine that finds personal data is an argument (`Finder`); what happens to a
 `report` (counted). It never changes the request it is given, and never lets anything through when the engine fails.
 """
 
+import asyncio
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from llmguard.domain.chat import ChatRequest, JsonObject
 from llmguard.domain.errors import Fault, Refusal
@@ -23,6 +24,8 @@ from llmguard.redaction.units import Field, Unit, text_units
 from llmguard.redaction.vault import Vault
 
 _SECRETS = frozenset({"API_KEY", "PASSWORD", "PRIVATE_KEY"})
+T = TypeVar("T")
+_INLINE_SPANS = 200  # about ten microseconds each: more of them would hold up the event loop
 _JSON_FORMATS = frozenset({"json_object", "json_schema"})
 
 
@@ -98,10 +101,11 @@ class Redactor:
             return Redacted(request, vault, {})
         _refuse_blocked(spans, rules)
         entities = dict(Counter(span.entity_type for own in spans for span in own))
-        edits = _edits(units, spans, rules.actions, vault)
+        edits = await _beside_the_loop(spans, lambda: _edits(units, spans, rules.actions, vault))
         if not edits:
             return Redacted(request, vault, entities)
-        root = rewrite({"messages": request.messages, "parameters": request.parameters}, edits)
+        body = {"messages": request.messages, "parameters": request.parameters}
+        root = await _beside_the_loop(spans, lambda: rewrite(body, edits))
         redacted = replace(request, messages=root["messages"], parameters=root["parameters"])
         return Redacted(redacted, vault, entities)
 
@@ -178,15 +182,7 @@ class Redactor:
         found = await self._finder.find_all(
             [mask(unit.text, own) for unit, own in zip(units, closed, strict=True)], rules
         )
-        spans = [spans_of(*one) for one in zip(units, found, closed, strict=True)]
-        values = {
-            (span.entity_type, unit.text[span.start : span.end])
-            for unit, own in zip(units, spans, strict=True)
-            for span in own
-            if _action(rules.actions, span) != "report"
-        }
-        values.update(known)
-        return KnownValues(sorted(values), rules.allow).spread(units, spans, closed) if values else spans
+        return await _beside_the_loop(found, lambda: _everywhere(units, found, closed, rules, known))
 
     async def _answer_edits(self, units: Sequence[Unit], vault: Vault) -> dict[Field, list[Edit]]:
         rules = self._rules(vault.profile)
@@ -197,7 +193,33 @@ class Redactor:
         actions: dict[str, Action] = {
             entity_type: "hide" if action == "block" else action for entity_type, action in rules.actions.items()
         }
-        return _edits(units, spans, actions, vault.fork())
+        return await _beside_the_loop(spans, lambda: _edits(units, spans, actions, vault.fork()))
+
+
+async def _beside_the_loop(many: Sequence[Sequence[object]], work: Callable[[], T]) -> T:
+    """Return what the work returns; in a thread if there are so many spans that others would notice."""
+    if sum(map(len, many)) <= _INLINE_SPANS:
+        return work()
+    return await asyncio.to_thread(work)
+
+
+def _everywhere(
+    units: Sequence[Unit],
+    found: Sequence[Sequence[Finding]],
+    closed: Sequence[Sequence[tuple[int, int]]],
+    rules: Profile,
+    known: Sequence[tuple[str, str]],
+) -> list[list[Span]]:
+    """Return the spans of each unit, with every further occurrence of what they hold and of the known values."""
+    spans = [spans_of(*one) for one in zip(units, found, closed, strict=True)]
+    values = {
+        (span.entity_type, unit.text[span.start : span.end])
+        for unit, own in zip(units, spans, strict=True)
+        for span in own
+        if _action(rules.actions, span) != "report"
+    }
+    values.update(known)
+    return KnownValues(sorted(values), rules.allow).spread(units, spans, closed) if values else spans
 
 
 def _edits(

@@ -1,8 +1,8 @@
 r"""A recognizer's regex, widened for Hyperscan over projected text: it matches wherever the regex matches, or more.
 
 The regex is parsed with the standard library's parser and written anew with explicit byte classes over the bytes of
-`projection`. What Hyperscan has no word for becomes weaker, never stronger: lookarounds vanish (one of a single
-character at the edge becomes that character), back-references become anything, atomic groups become plain ones.
+`projection`. What Hyperscan has no word for becomes weaker, never stronger: lookarounds vanish (at the edge one becomes
+what it looks for, a negative one if that is a single character), back-references become anything, atomic groups plain.
 A regex that only the `regex` module understands is not translated; its recognizer then runs on every text.
 """
 
@@ -13,7 +13,7 @@ from re import _constants as op  # type: ignore[attr-defined]  # the parser of `
 from re import _parser  # type: ignore[attr-defined]
 from typing import Any
 
-from llmguard.redaction.projection import DIGIT_BYTE, OTHER_BYTE, SPACE_BYTE, WORD_BYTE, project_character
+from llmguard.redaction.projection import DIGIT_BYTE, OTHER_BYTE, SPACE_BYTE, WORD_BYTE, Dialect, project_character
 
 _EVERY_BYTE = frozenset(range(0x82))
 _ANYTHING = r"[\x00-\x81]*"
@@ -69,13 +69,14 @@ class _Edges:
 _INNER = _Edges(start=False, end=False)
 
 
-def translate(pattern: str, flags: int, *, anchored: bool = True) -> str:
+def translate(pattern: str, flags: int, *, anchored: bool = True, dialect: Dialect = "regex") -> str:
     """Return a Hyperscan regex over projected bytes that matches at least where `pattern` does.
 
     Args:
         pattern: a regex of the `regex` or `re` module.
         flags: its flags, with the numbers that both modules share.
         anchored: whether `^` and `$` are kept; without them it matches more.
+        dialect: the module that runs the regex, and by whose classes the text is projected.
 
     Raises:
         UntranslatableError: the standard library's parser does not know this syntax, or reads it otherwise.
@@ -88,13 +89,16 @@ def translate(pattern: str, flags: int, *, anchored: bool = True) -> str:
         parsed = None
     if parsed is None or parsed.state.flags & re.ASCII:
         raise UntranslatableError
-    widened = _Translation(anchored=anchored).sequence(parsed, parsed.state.flags, _Edges(start=True, end=True))
+    widened = _Translation(dialect, anchored=anchored).sequence(
+        parsed, parsed.state.flags, _Edges(start=True, end=True)
+    )
     return f"(?i:{widened})" if parsed.state.flags & re.IGNORECASE else widened
 
 
 class _Translation:
-    def __init__(self, *, anchored: bool) -> None:
+    def __init__(self, dialect: Dialect, *, anchored: bool) -> None:
         self._anchored = anchored
+        self._dialect = dialect
 
     def sequence(self, nodes: Any, flags: int, edges: _Edges) -> str:  # nodes of the untyped parser, here and below
         last = len(nodes) - 1
@@ -104,7 +108,7 @@ class _Translation:
         )
 
     def _node(self, name: Any, value: Any, flags: int, edges: _Edges) -> str:
-        single = _single(name, value, flags)
+        single = _single(name, value, flags, self._dialect)
         if single is not None:
             return _write(single, flags)
         handler = self._HANDLERS.get(name)
@@ -144,17 +148,19 @@ class _Translation:
         if most == 0:
             return ""
         repeated = self.sequence(nodes, flags, _INNER)
-        is_single = len(nodes) == 1 and _single(nodes[0][0], nodes[0][1], flags) is not None
+        is_single = len(nodes) == 1 and _single(nodes[0][0], nodes[0][1], flags, self._dialect) is not None
         return f"{repeated if is_single else f'(?:{repeated})'}{_times(min(least, _LONGEST_COUNT), most)}"
 
     def _lookaround(self, node: Any, flags: int, edges: _Edges) -> str:
         name, (direction, nodes) = node
         at_edge = edges.start if direction < 0 else edges.end
-        single = _single(nodes[0][0], nodes[0][1], flags) if len(nodes) == 1 else None
-        if not at_edge or single is None or not self._anchored:
+        if not at_edge or not self._anchored:
             return ""
-        if name is op.ASSERT:
-            return _write(single, flags)
+        if name is op.ASSERT:  # nothing comes after it, so it may as well be matched
+            return f"(?:{self.sequence(nodes, flags, _Edges(start=direction < 0, end=direction > 0))})"
+        single = _single(nodes[0][0], nodes[0][1], flags, self._dialect) if len(nodes) == 1 else None
+        if single is None:
+            return ""
         outside = r"\A" if direction < 0 else r"\z"
         return f"(?:{outside}|{_write(single.negated(), flags)})"
 
@@ -181,28 +187,28 @@ class _Translation:
     }
 
 
-def _single(name: Any, value: Any, flags: int) -> _Class | None:
+def _single(name: Any, value: Any, flags: int, dialect: Dialect) -> _Class | None:
     """Return the bytes of a node that matches exactly one character, or None if it is no such node."""
     if name is op.ANY:
         newline = frozenset() if flags & re.DOTALL else frozenset(b"\n")
         return _Class(_EVERY_BYTE - newline, _EVERY_BYTE - newline)
     if name is op.LITERAL:
-        return _literal(value, flags)
+        return _literal(value, flags, dialect)
     if name is op.NOT_LITERAL:
-        return _literal(value, flags).negated()
+        return _literal(value, flags, dialect).negated()
     if name is op.IN:
-        return _set(value, flags)
+        return _set(value, flags, dialect)
     return None
 
 
-def _set(items: Iterable[tuple[Any, Any]], flags: int) -> _Class:
+def _set(items: Iterable[tuple[Any, Any]], flags: int, dialect: Dialect) -> _Class:
     union = _NOTHING
     negate = False
     for name, value in items:
         if name is op.NEGATE:
             negate = True
         elif name is op.LITERAL:
-            union |= _literal(value, flags)
+            union |= _literal(value, flags, dialect)
         elif name is op.RANGE:
             union |= _range(value[0], value[1], flags)
         else:
@@ -210,8 +216,8 @@ def _set(items: Iterable[tuple[Any, Any]], flags: int) -> _Class:
     return union.negated() if negate else union
 
 
-def _literal(code_point: int, flags: int) -> _Class:
-    byte = project_character(chr(code_point))
+def _literal(code_point: int, flags: int, dialect: Dialect) -> _Class:
+    byte = project_character(chr(code_point), dialect)
     some = _cases({byte}, flags)
     return _Class(some, some - _SHARED if code_point < 0x80 else frozenset())  # noqa: PLR2004  # beyond ASCII
 

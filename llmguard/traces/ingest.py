@@ -168,7 +168,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="llmguard.traces.ingest", description="Moves traces from the spool to DuckDB."
     )
     parser.add_argument("--data", type=Path, required=True, help="the data folder")
-    parser.add_argument("--follow-parent", action="store_true", help="stop when the parent process is gone")
+    parser.add_argument("--follow-parent", type=int, metavar="PID", help="stop when this parent process is gone")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr)
     os.umask(0o077)
@@ -176,11 +176,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     told: list[int] = []  # a handler that set an event could meet its lock, held by the code that it interrupts
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda number, _frame: told.append(number))
-    parent = os.getppid()
     ingester, results = Ingester(options.data), list[bool]()
     worker = threading.Thread(target=lambda: results.append(ingester.run()), name="ingester")
     worker.start()
-    while worker.is_alive() and not told and (os.getppid() == parent or not options.follow_parent):
+    while worker.is_alive() and not told and options.follow_parent in (None, os.getppid()):
         worker.join(_IDLE_SECONDS)
     ingester.stop()
     worker.join()

@@ -90,12 +90,17 @@ def rule_json(rule: ParameterRule) -> JsonObject:
         "fixed": rule.fixed,
         "allowed": rule.allowed,
     }
-    return {name: value for name, value in facts.items() if value is not None}
+    return {name: _whole(value) for name, value in facts.items() if value is not None}
 
 
 def standing_json(standing: Standing) -> JsonObject:
     """Return one limit: limit, used, held, left, resets; money as decimal dollars in text."""
     in_usd = standing.name == "usd_per_month"
     amounts = {"limit": standing.limit, "used": standing.used, "held": standing.held, "left": standing.left}
-    shown = {name: str(to_usd(amount)) if in_usd else amount for name, amount in amounts.items()}
+    shown = {name: format(to_usd(amount), "f") if in_usd else amount for name, amount in amounts.items()}
     return {"name": standing.name, **shown, "resets_at": standing.resets_at}
+
+
+def _whole(value: object) -> object:
+    """Return a bound such as 800.0 as 800; anything else as it is."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value

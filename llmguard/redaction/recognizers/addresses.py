@@ -7,7 +7,8 @@ ends, as long as each next part has the form of one. Findings are LOCATION, as e
 # a regex is read in one piece; people type the curly apostrophe; word lists
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from typing import ClassVar
 
 from llmguard.redaction.recognizers.address_words import (
@@ -95,6 +96,18 @@ _CORES = (
     ("coordinates", 0.8, re.compile(r"(?<![\w.])-?\d{1,2}\.\d{4,8}°?(?: ?[NS])?, ?-?\d{1,3}\.\d{4,8}°?(?: ?[EW])?(?![\w.])")),
 )  # fmt: skip
 
+_ALL_CORES = frozenset(range(len(_CORES)))
+# Parts of cores that Hyperscan finds too large: where the core matches, so does its part.
+_GATES = {
+    "street in front and number": rf"(?:{LEADING_TYPES})\.? [^\d\n]+\d",
+    "number, words and unit": _UNIT,
+    "corner of two streets": r"(?i)(?:corner|intersection) of ",
+}
+
+_CROSS_STREET = re.compile(
+    rf"(?i:\b(?:at|to|is|in|on|with|of|same|address|near)[:]? {{1,2}}|:\s{{1,4}})(?P<v>(?-i:{_W}(?:[ -]{_W}){{0,2}})(?: \d{{1,4}}\.?)? (?:and|&) )$"
+)
+_LONGEST_CROSS_STREET = 64
 _SEPARATOR = re.compile(
     r"(?:[ \t]{0,3}(?:,|\\n)?[ \t]{0,2}\r?\n[ \t>|*•?]{0,12}(?:, )?|[ \t]{0,2},[ \t]{0,3}|[ \t]{1,3}(?:- )?|\\n[ \t]{0,3})"
 )
@@ -126,19 +139,24 @@ class StreetAddressRecognizer(GatedRecognizer):
     """LOCATION: streets with their number, post boxes, postal codes with their town, and what follows them."""
 
     ENTITIES: ClassVar = ("LOCATION",)
-    GATES: ClassVar = (
-        r"\d",
-        r"street|road|avenue|lane|boulevard|drive|crescent|terrace|parkway|corner of|intersection of|[a-z.], ?[A-Z]{2}",
-        r"born in|up in|moved|originally from|live|living in|reside|home|relocat|vacation|holiday|visiting|native|arrived|m in |street in|road in|avenue in",
-    )
+    GATES: ClassVar = ("",)  # see `triggers`
+
+    @property
+    def triggers(self) -> Sequence[tuple[str, int]]:
+        """The cores' regexes, of the largest a part that has to match as well."""
+        return [(_GATES.get(name, core.pattern), core.flags) for name, _, core in _CORES]
 
     def find(self, text: str) -> Iterable[Hit]:
         """Return the addresses in the text."""
+        return self.find_fired(text, _ALL_CORES)
+
+    def find_fired(self, text: str, fired: AbstractSet[int]) -> Iterable[Hit]:
+        """Return the addresses in the text, from the cores that can match."""
         cased = titled(text) if text.islower() else text  # chat in small letters
         is_small = cased is not text and len(cased) == len(text)
         if is_small:
-            text = cased
-        for name, score, core in _possible(text):
+            text, fired = cased, _ALL_CORES  # what fired did so in small letters
+        for name, score, core in _possible(text, fired):
             for match in _matches(text, core, name):
                 start, end = match.span("v" if "v" in core.groupindex else 0)
                 if (
@@ -147,17 +165,18 @@ class StreetAddressRecognizer(GatedRecognizer):
                     or (is_small and _has_common_word(text[start:end]))
                 ):
                     continue
+                start = _with_cross_street(text, start)
                 grown, is_strong = _grow(text, start, end)
                 if score or is_strong or grown > end:
                     yield Hit(start, grown, "LOCATION", score or (0.75 if is_strong else 0.6), name)
 
 
-def _possible(text: str) -> Iterator[tuple[str, float, re.Pattern[str]]]:
+def _possible(text: str, fired: AbstractSet[int]) -> Iterator[tuple[str, float, re.Pattern[str]]]:
     """Yield the cores that can match in this text, by tests that cost next to nothing."""
     lowered = text.lower()
     has_digit = any(digit in text for digit in "0123456789")
     has_number = has_digit and _WORD_THEN_NUMBER.search(text) is not None
-    for name, score, core in _CORES:
+    for name, score, core in (_CORES[place] for place in sorted(fired)):
         needs = _NEEDS.get(name, ())
         if not (has_digit or name in _WITHOUT_DIGIT) or (name in _AFTER_WORDS and not has_number):
             continue
@@ -182,6 +201,12 @@ def _matches(text: str, core: re.Pattern[str], name: str) -> Iterator[re.Match[s
         if match:
             end = match.end()
             yield match
+
+
+def _with_cross_street(text: str, start: int) -> int:
+    """Return where an address begins that is led by a cross street: `at Oak and 12 Elm Street`."""
+    led = _CROSS_STREET.search(text, max(0, start - _LONGEST_CROSS_STREET), start)
+    return led.start("v") if led else start
 
 
 def _grow(text: str, start: int, end: int) -> tuple[int, bool]:

@@ -2,12 +2,14 @@
 
 A recognizer here is a Presidio `PatternRecognizer`, so its `patterns` can be compiled into a prefilter, with one
 difference: the patterns are *gates*. When no gate matches, `analyze` finds nothing; when one does, `analyze` decides.
-The gates are plain ASCII regexes without lookaround, which Hyperscan takes as they are.
+Gates are plain ASCII regexes without lookaround, which Hyperscan takes as they are. Rules need none: `triggers` offers
+their own regexes, and `find_fired` is told which of them can match.
 """
 
 import re
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -76,9 +78,18 @@ class GatedRecognizer(PatternRecognizer):
         )
         self.supported_entities = list(self.ENTITIES)
 
+    @property
+    def triggers(self) -> Sequence[tuple[str, int]]:
+        """The regexes, with their flags, of which one matches in every text that holds a hit: here the gates."""
+        return [(gate, int(self.global_regex_flags or 0)) for gate in self.GATES]
+
     @abstractmethod
     def find(self, text: str) -> Iterable[Hit]:
         """Return every hit in the text, in any order; hits may overlap."""
+
+    def find_fired(self, text: str, fired: AbstractSet[int]) -> Iterable[Hit]:  # noqa: ARG002  # here any gate opens all
+        """Return what `find` returns, knowing which of the triggers, by their place, can match in this text."""
+        return self.find(text)
 
     def analyze(
         self,
@@ -112,11 +123,22 @@ class GatedRecognizer(PatternRecognizer):
 
 
 class RuleRecognizer(GatedRecognizer):
-    """A gated recognizer whose findings are those of a fixed list of rules."""
+    """A gated recognizer whose findings are those of a fixed list of rules; each rule's regex is its own gate."""
 
     RULES: ClassVar[Sequence[Rule]]
+    GATES: ClassVar = ("",)  # Presidio wants a pattern
+
+    @property
+    def triggers(self) -> Sequence[tuple[str, int]]:
+        """The rules' regexes."""
+        return [(rule.regex.pattern, rule.regex.flags) for rule in self.RULES]
 
     def find(self, text: str) -> Iterable[Hit]:
         """Return the hits of every rule."""
         lowered = text.lower()
         return (hit for rule in self.RULES for hit in rule.find(text, lowered))
+
+    def find_fired(self, text: str, fired: AbstractSet[int]) -> Iterable[Hit]:
+        """Return the hits of the rules that can match."""
+        lowered = text.lower()
+        return (hit for place in sorted(fired) for hit in self.RULES[place].find(text, lowered))

@@ -45,7 +45,6 @@ class PaymentCardRecognizer(RuleRecognizer):
     """CREDIT_CARD with its checksum; with a wrong one only beside a label (see `labelled`)."""
 
     ENTITIES: ClassVar = ("CREDIT_CARD",)
-    GATES: ClassVar = (r"\d{4}[ -]?\d{2}",)
     RULES: ClassVar = (
         Rule("card with checksum", "CREDIT_CARD", _USUAL, 1.0, is_card),
         Rule("card of rare length beside its name", "CREDIT_CARD", _RARE, 1.0, is_card),

@@ -16,5 +16,4 @@ class OldDateRecognizer(RuleRecognizer):
     """DATE_OF_BIRTH for full dates of 1920 to 2009, written with slashes or dots and without a time."""
 
     ENTITIES: ClassVar = ("DATE_OF_BIRTH",)
-    GATES: ClassVar = (r"\d{1,2}[/.]\d{1,2}[/.](?:19|20)\d{2}",)
     RULES: ClassVar = (Rule("full date long ago", "DATE_OF_BIRTH", _LONG_AGO, 0.5),)

@@ -6,8 +6,11 @@ stands for nothing, a space, `_`, `-` or `.`, so `account number` is also `accou
 # ruff: noqa: E501, RUF001, ISC004  # a regex or a list of words is read in one piece; people type curly apostrophes and dashes; rows of long strings
 # a regex is read in one piece; rows of long strings; people type the curly apostrophe
 
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeAlias
+
+from llmguard.redaction.recognizers.trie import phrase_regex
 
 Form = Literal["key", "prose"]  # `key`: only `label: value` and alike; `prose`: also `my label is value`
 
@@ -21,8 +24,8 @@ class Label:
     form: Form
 
 
-# entity, shape, form, labels separated by `|`
-_TABLE: tuple[tuple[str, str, Form, str], ...] = (
+Row: TypeAlias = tuple[str, str, Form, str]  # entity, shape, form, labels separated by `|`
+_TABLE: tuple[Row, ...] = (
     ("PERSON", "name", "key",
      "full name|fullname|first name|given name|last name|surname|family name|middle name|maiden name|employee name|emp name"
      "|customer name|client name|patient name|contact name|legal name|preferred name|applicant name"
@@ -144,7 +147,7 @@ _TABLE: tuple[tuple[str, str, Form, str], ...] = (
     ("LOCATION", "place", "key",
      "city|town|place of birth|birthplace|birth place|hometown|home town|city of birth|country of birth|village|suburb"
      "|municipality|stadt|ort|ciudad|ville|citta|cidade|home city|city name|county|home country|city town"
-     "|city of residence|country of residence|billing city|shipping city|place of issue"),
+     "|city of residence|country of residence|billing city|shipping city|place of issue|where|venue|meeting place|treffpunkt|lieu|lugar"),
     ("LOCATION", "postal", "prose",
      "zip|zip code|zipcode|postal code|postalcode|postcode|post code|plz|postleitzahl|codigo postal|code postal|cap code|cep"
      "|pin code|pincode|billing zip|shipping zip|zip 4"),
@@ -156,15 +159,46 @@ def compact(label: str) -> str:
     return "".join(c for c in label.lower() if c not in " _-./'’")
 
 
-def _by_label() -> dict[str, tuple[Label, ...]]:
-    found: dict[str, tuple[Label, ...]] = {}
-    for entity, shape, form, labels in _TABLE:
-        for label in labels.split("|"):
-            known = found.get(compact(label), ())
-            found[compact(label)] = (*known, Label(entity, shape, form))
-    return found
+@dataclass(frozen=True, slots=True)
+class Labels:
+    """The labels that are known, ready to be looked for.
+
+    Attributes:
+        known: by compact label; several where the shape of the value decides.
+        entities: everything that they promise.
+        source: a regex source for any of them in small letters.
+    """
+
+    known: Mapping[str, tuple[Label, ...]]
+    entities: tuple[str, ...]
+    source: str
+
+    @classmethod
+    def of(cls, rows: Iterable[Row]) -> "Labels":
+        """Return the labels of rows; of one label in several rows, the first whose shape fits a value counts."""
+        rows = tuple(rows)
+        known: dict[str, tuple[Label, ...]] = {}
+        for entity, shape, form, labels in rows:
+            for label in labels.split("|"):
+                known[compact(label)] = (*known.get(compact(label), ()), Label(entity, shape, form))
+        phrases = tuple(sorted({label for row in rows for label in row[3].split("|")}))
+        return cls(known, tuple(dict.fromkeys(row[0] for row in rows)), phrase_regex(phrases))
+
+    @classmethod
+    def with_own(cls, own: Mapping[str, Sequence[str]]) -> "Labels":
+        """Return the standard labels and an organisation's own, which come first.
+
+        Args:
+            own: labels by entity; what the value looks like is as for the entity's standard labels, and for a new
+                entity a number that may hold letters and signs.
+        """
+        shapes = {entity: shape for entity, shape, _, _ in reversed(_TABLE)}
+        rows: list[Row] = [
+            (entity, shapes.get(entity, "ident"), "prose", "|".join(" ".join(label.lower().split()) for label in labels))
+            for entity, labels in own.items()
+            if labels
+        ]
+        return cls.of((*rows, *_TABLE))
 
 
-LABELS: dict[str, tuple[Label, ...]] = _by_label()  # several: the first whose shape fits the value
-ENTITIES: tuple[str, ...] = tuple(dict.fromkeys(row[0] for row in _TABLE))
-PHRASES: tuple[str, ...] = tuple(sorted({label for row in _TABLE for label in row[3].split("|")}))
+STANDARD = Labels.of(_TABLE)

@@ -8,16 +8,16 @@ value looks like in `shapes`.
 # a regex is read in one piece; people type the curly apostrophe
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import ClassVar
+
+from presidio_analyzer import Pattern
 
 from llmguard.redaction.recognizers import label_table
 from llmguard.redaction.recognizers.base import GatedRecognizer, Hit
 from llmguard.redaction.recognizers.gazetteers import is_given_name
 from llmguard.redaction.recognizers.shapes import SHAPES
-from llmguard.redaction.recognizers.trie import phrase_regex
 
-_LABEL = re.compile(phrase_regex(label_table.PHRASES))
 _KEYED = re.compile(
     r"(?:s(?![a-z]))?(?:[ _-]?[12])?[\"'`*_\])]{0,4}(?:[ \t]{0,2}\([^()\n]{1,24}\))?(?:[ ]?#)?[\"'*]{0,3}[ \t]{0,24}(?:=>|->|:=|[:=|#\uff1a]|[ ]{3}|\t)[ \t|]{0,24}"
     r"\\{0,2}[\"'`*_#(]{0,4}[ ]?"
@@ -28,38 +28,58 @@ _SPOKEN = re.compile(
     r"(?:[ \t]{0,3}(?:[:=#-]|is\b|was\b|are\b|ist\b|est\b|es\b|of\b|as\b|on\b|it'?s\b|it is\b|reads\b|to\b|ending\b|will be\b|still\b|now\b|[#]|the\b|my\b|in\b)){0,4}[ \t]{1,3}[\"'#(]{0,2}"
 )
 _SCORES = {"keyed": 0.95, "spoken": 0.9}
+_GATE_SCORE = 0.01  # gates are no findings
 _ANY_NAME = frozenset({"name", "displayname"})  # in JSON also of products, files and fields
+
+
+def _gate(labels: label_table.Labels) -> str:
+    return labels.source.replace("’", "")
 
 
 class LabelledValueRecognizer(GatedRecognizer):
     """Every entity of `label_table`, found behind its label."""
 
-    ENTITIES: ClassVar = label_table.ENTITIES
-    GATES: ClassVar = (phrase_regex(label_table.PHRASES).replace("’", ""),)
+    ENTITIES: ClassVar = label_table.STANDARD.entities
+    GATES: ClassVar = (_gate(label_table.STANDARD),)
+
+    labels = label_table.STANDARD
+    _label = re.compile(label_table.STANDARD.source)
+
+    def learn(self, labels: label_table.Labels) -> None:
+        """Look for these labels from now on; to be called before it is compiled into a prefilter."""
+        self.labels = labels
+        self._label = re.compile(labels.source)
+        self.supported_entities = list(labels.entities)
+        self.patterns = [Pattern("gate 0", _gate(labels), _GATE_SCORE)]
+
+    @property
+    def triggers(self) -> Sequence[tuple[str, int]]:
+        """The gate of the labels that it knows."""
+        return [(pattern.regex, int(self.global_regex_flags or 0)) for pattern in self.patterns]
 
     def find(self, text: str) -> Iterable[Hit]:
         """Return the values behind labels."""
         lowered = text.lower()
         if len(lowered) != len(text):  # `İ` becomes two characters: then positions would no longer agree
             lowered = "".join(c.lower() if len(c.lower()) == 1 else c for c in text)
-        for match in _LABEL.finditer(lowered):
-            hit = _value_behind(text, match.start(), match.end())
+        for match in self._label.finditer(lowered):
+            hit = self._value_behind(text, match.start(), match.end())
             if hit:
                 yield hit
 
-
-def _value_behind(text: str, start: int, end: int) -> Hit | None:
-    if not _begins_word(text, start) or (end < len(text) and text[end].isalpha() and text[end] != "s"):
-        return None
-    words = label_table.compact(text[start:end])
-    labels = label_table.LABELS.get(words, ())
-    keyed = _KEYED.match(text, end) or (_TAG.match(text, end) if "<" in text[max(0, start - 24) : start] else None)
-    if keyed:
-        return _first(_read(text, keyed.end(), label, words, is_keyed=True) for label in labels)
-    spoken = _SPOKEN.match(text, end)
-    if spoken is None:
-        return None
-    return _first(_read(text, spoken.end(), label, words, is_keyed=False) for label in labels if label.form == "prose")
+    def _value_behind(self, text: str, start: int, end: int) -> Hit | None:
+        if not _begins_word(text, start) or (end < len(text) and text[end].isalpha() and text[end] != "s"):
+            return None
+        words = label_table.compact(text[start:end])
+        labels = self.labels.known.get(words, ())
+        keyed = _KEYED.match(text, end) or (_TAG.match(text, end) if "<" in text[max(0, start - 24) : start] else None)
+        if keyed:
+            return _first(_read(text, keyed.end(), label, words, is_keyed=True) for label in labels)
+        spoken = _SPOKEN.match(text, end)
+        if spoken is None:
+            return None
+        prose = (label for label in labels if label.form == "prose")
+        return _first(_read(text, spoken.end(), label, words, is_keyed=False) for label in prose)
 
 
 def _first(hits: Iterable[Hit | None]) -> Hit | None:
@@ -87,14 +107,14 @@ def _read(text: str, position: int, label: label_table.Label, words: str, *, is_
     return Hit(span[0], span[1], label.entity, score, f"{'label' if is_keyed else 'spoken label'} {words}")
 
 
-def labels_of(cell: str) -> tuple[label_table.Label, ...]:
+def labels_of(cell: str, known: label_table.Labels) -> tuple[label_table.Label, ...]:
     """Return what a column header or form label promises; the longest label at its end counts."""
     lowered = re.sub(r"\([^)]*\)", "", cell).strip(" \t\"'*_#:").lower()
-    whole = label_table.LABELS.get(label_table.compact(lowered))
+    whole = known.known.get(label_table.compact(lowered))
     if whole:
         return whole
     for match in _suffixes(lowered):
-        found = label_table.LABELS.get(label_table.compact(match))
+        found = known.known.get(label_table.compact(match))
         if found:
             return found
     return ()

@@ -22,7 +22,6 @@ class MailAddressRecognizer(RuleRecognizer):
     """EMAIL_ADDRESS, plain and with `[at]`."""
 
     ENTITIES: ClassVar = ("EMAIL_ADDRESS",)
-    GATES: ClassVar = (r"@", r"[\[({<] ?at ?[\])}>]")
     RULES: ClassVar = (
         Rule("e-mail address", "EMAIL_ADDRESS", _ADDRESS, 0.95),
         Rule("e-mail address with [at]", "EMAIL_ADDRESS", _BRACKETED, 0.9),

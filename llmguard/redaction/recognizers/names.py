@@ -23,6 +23,7 @@ LAST_FIRST = rf"{WORD}(?:[ -]{WORD})?, {WORD}(?:[ ](?:{WORD}|{INITIAL}(?![\w']))
 _PARTS = re.compile(r"[ \-,]+")
 _CODE = re.compile(r"[\d_/\\@#$%^*+=<>{}()\[\]|~:;`\"!?&]")
 _CAMEL = re.compile(rf"[a-zà-ÿ][{UPPER}]")
+_ACRONYM_CAMEL = re.compile(r"[A-Z]{2,}[a-z]{3,}$")  # `OSError`, `CCompiler`
 _CAMEL_OK = re.compile(r"(?:Mc|Mac|De|Di|La|Le|Van|Von|O['’]|D['’]|Fitz|Du|Del)[A-Z][a-z]+$")
 _FIRST_LETTER = re.compile(r"(?<![\w'’])[^\W\d_]")
 _MAX_NAME = 60
@@ -48,5 +49,7 @@ def is_name(value: str, *, words: int = 1) -> bool:
     if any(part.lower() in NOT_NAMES for part in carrying):
         return False
     if any(_CAMEL.search(part) and not _CAMEL_OK.match(part) for part in carrying):
+        return False
+    if any(_ACRONYM_CAMEL.match(part) for part in carrying):
         return False
     return any(len(part) > 1 for part in carrying)

@@ -49,13 +49,6 @@ class NationalIdRecognizer(RuleRecognizer):
     """NATIONAL_ID by checksum, US_SSN by its form."""
 
     ENTITIES: ClassVar = ("NATIONAL_ID", "US_SSN")
-    GATES: ClassVar = (
-        r"\d{3}\.\d{3}\.\d{3}-\d{2}",
-        r"[12] ?\d{2} ?\d{2} ?[\dA-B]{2} ?\d{3} ?\d{3} ?\d{2}",
-        r"[A-Z]{4}\d{6}[HMX][A-Z]{5}",
-        r"\d{17}[\dX]",
-        r"\d{3}-\d{2}-\d{4}",
-    )
     RULES: ClassVar = (
         Rule("Brazilian CPF", "NATIONAL_ID", _CPF, 1.0, is_cpf),
         Rule("French NIR", "NATIONAL_ID", _NIR, 1.0, is_nir),

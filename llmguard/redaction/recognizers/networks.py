@@ -30,7 +30,6 @@ class NetworkAddressRecognizer(RuleRecognizer):
     """IP_ADDRESS, version 4 and 6."""
 
     ENTITIES: ClassVar = ("IP_ADDRESS",)
-    GATES: ClassVar = (r"\d\.\d{1,3}\.\d", r"[0-9a-f]:{1,2}[0-9a-f]{1,4}:{1,2}[0-9a-f]")
     RULES: ClassVar = (
         Rule("IPv4 address", "IP_ADDRESS", _V4, 0.9, belongs_to_somebody),
         Rule("IPv6 address", "IP_ADDRESS", _V6, 0.9, belongs_to_somebody),

@@ -1,12 +1,12 @@
 """People whom the words around them name: titles, greetings, sign-offs, introductions, mail headers."""
-# ruff: noqa: E501, RUF001, ISC004, SIM905  # a regex or a list of words is read in one piece; people type curly apostrophes and dashes; rows of long strings; lists of words without quotes
+# ruff: noqa: E501, RUF001, SIM905  # a regex or a list of words is read in one piece; people type curly apostrophes and dashes; rows of long strings; lists of words without quotes
 # a regex is read in one piece; rows of long strings; people type the curly apostrophe; word lists
 
 import re
 from typing import ClassVar
 
 from llmguard.redaction.recognizers.base import Rule, RuleRecognizer
-from llmguard.redaction.recognizers.names import INITIAL, NAME, TWO_NAMES, UPPER, WORD, is_name
+from llmguard.redaction.recognizers.names import INITIAL, NAME, TWO_NAMES, UPPER, WORD, is_name, titled
 from llmguard.redaction.recognizers.vocabulary import TITLES
 
 _TITLED = re.compile(
@@ -69,6 +69,19 @@ _POSSESSIVE = re.compile(
 _SPOKE = re.compile(
     rf"\b(?:said|says|asked|replied|shouted|explained|added|according to|thanks to|assistant to|given|tell|told) (?P<v>{NAME})(?![\w(@])"
 )
+_ANSWERED = re.compile(
+    rf"(?i)\b(?:your|full|whose|the|first|last|his|her) names?(?:,? please)?[?:.!]?[\"']?\s{{0,3}}(?:\r?\n[ \t>-]{{0,4}}(?:[A-Za-z]{{2,12}}:[ \t]?)?){{1,2}}(?P<v>(?-i:{TWO_NAMES}|{WORD})|[a-z]{{2,20}} [a-z]{{2,20}})(?=[ \t.!]{{0,3}}(?:[\r\n]|$))"
+)
+_NAMED = re.compile(
+    rf"(?i)\b(?:(?:my|his|her|their|our) (?:[a-z-]{{2,14}}['’]s )?names?|(?:named|called) (?:him|her|them|(?:my|our|their|his|her|the) [a-z]{{2,12}})|in the name of|under the name(?: of)?) (?P<v>(?-i:(?:{TITLES}\.? )?{NAME}))"
+)
+_NAMED_SMALL = re.compile(r"(?:named|called) (?:him|her) (?P<v>[a-z]{3,20})(?=[.,!?;\n]|$)")
+_HUMAN = re.compile(
+    rf"(?:^|[.!?\n\"'>] ?|\b(?:that|because|since|if|when|why|how|while|and|but|so|is|was|has|does|did|as) )(?P<v>{NAME})['’]?(?= (?:(?:who|and) )?(?:(?:is|was|isn't|wasn't|has been|has|had|will be|seems|became|felt|feels|got|gets|went|goes|called in) (?:[a-z]{{2,10}} ){{0,2}})?(?:sick|ill|pregnant|impulsive|depressed|divorced|widowed|bereaved|retiring|hospitali[sz]ed|absent|on (?:sick |maternity |paternity |parental |annual |medical )?leave|on (?:holiday|vacation|probation)|off sick|out of office|late for work|resigned|retired|apologi[sz]ed|complained|emigrated|got married|passed away|promoted to|fired|laid off|years? old|diagnosed|allergic|disabled|phoned|texted|emailed|e-mailed|whispered|smiled|laughed|cried|nodded)\b)"
+)
+_WORKS = re.compile(
+    rf"\b(?:starring|featuring|directed by|composed by|painted by|married to|engaged to|in love with|interview with|meeting with|lunch with|call with|chat with|dinner with|tribute to|dedicated to|succeeded by|replaced by|represented by|widow of|son of|daughter of|wife of|husband of|mother of|father of|fan of|on behalf of|cc(?:'d|ed)?|cc:|ask|asked|remind|contact|email|e-mail|ping|tell|told|invite|thank) (?P<v>{NAME})(?![\w(@])"
+)
 _VCARD = re.compile(rf"(?m)^(?:FN|N)(?:;[^:\n]{{0,40}})?:(?P<v>[{UPPER}][^\n;:]{{1,40}}(?:;[{UPPER}][^\n;:]{{1,40}})?)")
 _BY = re.compile(
     rf"(?i)\b(?:signed|written|prepared|approved|submitted|reported|reviewed|created|requested|authored|issued|filed|assigned|sent|received|hired|interviewed|contacted|forwarded|addressed|escalated|transferred|paid|issued|delivered|payable|refunded)"
@@ -76,25 +89,14 @@ _BY = re.compile(
 )
 
 
+def _is_answer(value: str) -> bool:
+    return is_name(titled(value))
+
+
 class PersonInContextRecognizer(RuleRecognizer):
     """PERSON beside words that only stand beside people."""
 
     ENTITIES: ClassVar = ("PERSON",)
-    GATES: ClassVar = (
-        r"'s |.s |\b(?:said|says|asked|replied|shouted|explained|added|according to|thanks to|assistant to|given|tell|told) ",
-        r" (?:van|von|ten|ter|bin|ibn|zu|af|de l|della)",
-        r"\b(?:mr|mrs|ms|miss|mx|dr|prof|professor|sir|madam|dame|lord|lady|rev|reverend|fr|hon|capt|captain|sgt|lt|col|maj"
-        r"|gen|herrn?|frau|monsieur|madame|mme|mlle|se.{1,2}ora?|sra?|signora?|sig|doctora?|judge|senator|rabbi)\b",
-        r"dear|hi|hello|hey|hallo|liebe|geehrte|bonjour|ch.{1,2}re?|hola|estimad|querid|ciao|car[oa]|ol.|good |thanks|thank|thx",
-        r"cheers|morning|greetings|regards|sincerely|yours|best|thanks|respectfully|cordial|take care|love|gr.{1,2}.{1,2}e|saludos",
-        r"atentamente|saluti|atenciosamente|\bbr\b|rgds|^[ \t]{0,4}[-~]|\xe2|name|called|named|calls? me|known as|talk|spoke|speaking|address me",
-        r"under|i am|i'm|i.{1,3}m |this is|here is|it's|ich bin|je suis|soy|llamo|appelle|chiamo|mein name",
-        r"[<(\[](?:mailto:)?[\w.+%-]{1,64}@|^\[|^\d{1,2}:\d|^[^\n:]{3,60}: |@\w+ \w|^F?N[;:]|(?:ed|en|id|ble|nt) (?:by|to|from) ",
-        r"employee|colleague|manager|supervisor|boss|assistant|patient|customer|client|applicant|candidate|tenant|landlord|wife|husband|son|daughter",
-        r"mother|father|brother|sister|partner|nurse|doctor|claimant|defendant|plaintiff|witness|driver|student|teacher|worker|neighbou?r|friend",
-        r"cousin|uncle|aunt|recruiter|interviewer|director|officer|accountant|lawyer|attorney|contractor|passenger|beneficiary|spouse|fianc|nephew",
-        r"niece|technician|agent|analyst|engineer|lead|executive|ceo|cfo|cto",
-    )
     RULES: ClassVar = (
         Rule("title and name", "PERSON", _TITLED, 0.9, is_name),
         Rule("title and name in small letters", "PERSON", _TITLED_SMALL, 0.7),
@@ -183,6 +185,11 @@ class PersonInContextRecognizer(RuleRecognizer):
         Rule("name with a particle", "PERSON", _PARTICLED, 0.85, lambda value: is_name(value, words=2)),
         Rule("whose it is", "PERSON", _POSSESSIVE, 0.75, is_name, needs=("'s ", "’s ")),
         Rule("who spoke", "PERSON", _SPOKE, 0.55, is_name, needs=_SPOKE_NEEDS),
+        Rule("answer to the question for a name", "PERSON", _ANSWERED, 0.7, _is_answer, needs=("name",)),
+        Rule("named", "PERSON", _NAMED, 0.8, is_name, needs=(" name", "named ", "called ")),
+        Rule("named, in small letters", "PERSON", _NAMED_SMALL, 0.6, _is_answer, needs=("named ", "called ")),
+        Rule("what only people are or do", "PERSON", _HUMAN, 0.6, is_name),
+        Rule("beside a word for people", "PERSON", _WORKS, 0.5, is_name),
         Rule("vCard name", "PERSON", _VCARD, 0.95),
         Rule("done by", "PERSON", _BY, 0.85, lambda value: is_name(value, words=2), needs=(" by ", " to ", " from ")),
     )

@@ -45,7 +45,7 @@ class TelephoneRecognizer(GatedRecognizer):
     """PHONE_NUMBER with or without country code, spaces, brackets and extension."""
 
     ENTITIES: ClassVar = ("PHONE_NUMBER",)
-    GATES: ClassVar = (r"\d(?:[\d() ./-]|.{2,3}){3,8}\d",)
+    GATES: ClassVar = (_CANDIDATE.pattern,)
 
     def find(self, text: str) -> Iterable[Hit]:
         """Return the telephone numbers in the text."""

@@ -4,6 +4,7 @@
 
 import re
 
+from llmguard.redaction.recognizers.address_words import STATES
 from llmguard.redaction.recognizers.gazetteers import is_given_name
 from llmguard.redaction.recognizers.names import UPPER, is_name
 from llmguard.redaction.recognizers.vocabulary import NOT_NAMES, PARTICLES
@@ -13,8 +14,25 @@ _TAIL = re.compile(r"['’]s$|[\s\"'’.,;:!?)\]>*_-]+$")
 _HEAD = re.compile(r"^[\s\"'‘(\[<>*_#-]+")
 _CODE_BEFORE = frozenset("_/\\@#$%=+`{<~.")
 _CODE_AFTER = frozenset("_/\\@#$%=+`(}>[~")
+_ESCAPED = frozenset("'\"nrt")
 _LEFT_KEY = re.compile(r"[\"'] ?:")
 _LONGEST_CODE_LINE = 240
+_LONGEST_ACRONYM = 3
+_PLACE_ACRONYMS = frozenset(STATES.split("|")) | {
+    "US",
+    "UK",
+    "USA",
+    "UAE",
+    "EU",
+    "NYC",
+    "LA",
+    "SF",
+    "D.C.",
+    "U.S.",
+    "U.K.",
+    "U.S.A.",
+}
+_CAPITAL_TOWN = re.compile(rf"[{UPPER}]{{3,}}(?:[ '’-]{{1,2}}[{UPPER}]{{2,}})+")  # `SAINT-PRIEST`, `NEW YORK`
 _CODE_LINE = re.compile(
     r"^\s*(?:(?:async )?def |class |import |from [\w.]+ import|return\b|raise |if .*:$|elif |for .* in |while |with |assert |@\w|#include"
     r"|(?:public|private|protected|static|const|let|var|function|final)\b|SELECT\b|INSERT\b|UPDATE\b|DELETE\b|CREATE\b|ALTER\b"
@@ -38,10 +56,8 @@ def plausible(entity_type: str, text: str, start: int, end: int) -> bool:
         return False
     if entity_type == "PERSON":
         is_known = any(is_given_name(part) for part in value.split())
-        return _is_person(value) and (is_known or not _is_in_heading(text, start)) and not _is_in_code(text, start, end)
-    if is_given_name(value):
-        return False  # `Brandon` in a list of people
-    return _is_place(value) and not _is_in_code(text, start, end)
+        return _is_person(value) and (is_known or not _is_in_heading(text, start)) and not is_in_code(text, start, end)
+    return _is_place(value) and not is_in_code(text, start, end)
 
 
 def _is_person(value: str) -> bool:
@@ -56,7 +72,9 @@ def _is_person(value: str) -> bool:
 
 
 def _is_place(value: str) -> bool:
-    if _PLACE.fullmatch(value) is None or value.lower() in NOT_NAMES:
+    if value.isupper() and (len(value) <= _LONGEST_ACRONYM or not value.isalpha()) and value not in _PLACE_ACRONYMS:
+        return _CAPITAL_TOWN.fullmatch(value) is not None  # `AI`, `UTF-8` and `GMT+1` are none
+    if _PLACE.fullmatch(value) is None or value.lower() in NOT_NAMES or value == "NaN":
         return False
     words = [word.strip(".'’").lower() for word in value.split()]
     return not all(word in NOT_NAMES for word in words) and not (value.isupper() and "_" in value)
@@ -68,6 +86,8 @@ def _touches_code(text: str, start: int, end: int) -> bool:
     after = text[end] if end < len(text) else " "
     if before in _CODE_BEFORE and not (before == "." and text[max(0, start - 3) : start - 1].istitle()):
         return True
+    if after == "\\" and text[end + 1 : end + 2] in _ESCAPED:  # text inside a quoted string: `Mary\'s`
+        after = " "
     return after in _CODE_AFTER or before.isalnum() or after.isalnum() or bool(_LEFT_KEY.match(text, end))
 
 
@@ -77,7 +97,7 @@ def _is_in_heading(text: str, start: int) -> bool:
     return line.startswith(("#", "**", "- **", "* **", "==", "|"))
 
 
-def _is_in_code(text: str, start: int, end: int) -> bool:
+def is_in_code(text: str, start: int, end: int) -> bool:
     """Say whether the line reads as code, outside of a quoted string or comment."""
     left = text.rfind("\n", 0, start) + 1
     right = text.find("\n", end)

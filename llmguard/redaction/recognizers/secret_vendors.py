@@ -7,9 +7,8 @@ length is a range, since vendors lengthen keys without notice.
 # a regex is read in one piece
 
 import re
-from collections.abc import Iterator
 
-from llmguard.redaction.recognizers.base import Hit, Rule
+from llmguard.redaction.recognizers.base import Rule
 
 # name, literals of which one is in every such key (a cheap test before the regex), the key as a regex without lookaround
 _VENDORS = (
@@ -97,13 +96,6 @@ _VENDORS = (
 _NEEDS_MIX = {"OpenAI key", "Hugging Face token", "GitLab token", "Vercel token", "Supabase key", "Square token"}
 
 
-def find_vendor_keys(text: str) -> Iterator[Hit]:
-    """Yield the keys of known vendors in the text."""
-    for literals, rule in VENDOR_RULES:
-        if any(literal in text for literal in literals):
-            yield from rule.find(text, "")
-
-
 def _mixes(value: str) -> bool:
     """Say whether a long value after a short prefix mixes its characters, as words in code do not."""
     tail = value[3:]
@@ -112,17 +104,13 @@ def _mixes(value: str) -> bool:
 
 
 VENDOR_RULES = tuple(
-    (
-        tuple(literals.split()),
-        Rule(
-            name,
-            "API_KEY",
-            re.compile(rf"(?<![A-Za-z0-9_]){regex}(?![A-Za-z0-9])"),
-            1.0,
-            _mixes if name in _NEEDS_MIX else None,
-        ),
+    Rule(
+        name,
+        "API_KEY",
+        re.compile(rf"(?<![A-Za-z0-9_]){regex}(?![A-Za-z0-9])"),
+        1.0,
+        _mixes if name in _NEEDS_MIX else None,
+        needs=tuple(literals.lower().split()),
     )
     for name, literals, regex in _VENDORS
 )
-# A gate only says that the key may be there, so a range may end at its lower bound.
-VENDOR_GATES = tuple(re.sub(r"\{(\d+),\d+\}", r"{\1}", regex) for _, _, regex in _VENDORS)

@@ -6,12 +6,13 @@ API_KEY is a key or token by its shape, PASSWORD what stands behind a label or i
 # a regex is read in one piece; names of labels, no passwords
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from typing import ClassVar
 
 from llmguard.redaction.recognizers.base import GatedRecognizer, Hit, Rule
 from llmguard.redaction.recognizers.secret_quality import is_password, is_random
-from llmguard.redaction.recognizers.secret_vendors import VENDOR_GATES, find_vendor_keys
+from llmguard.redaction.recognizers.secret_vendors import VENDOR_RULES
 
 _PEM = re.compile(
     r"-----BEGIN (?:[A-Z0-9]{1,12} ){0,3}PRIVATE KEY(?: BLOCK)?-----"
@@ -88,29 +89,45 @@ class SecretRecognizer(GatedRecognizer):
     """API_KEY, PASSWORD and PRIVATE_KEY."""
 
     ENTITIES: ClassVar = ("API_KEY", "PASSWORD", "PRIVATE_KEY")
-    GATES: ClassVar = (
-        r"PRIVATE KEY|AGE-SECRET-KEY|eyJ|bearer|authorization|api[ _-]?key|api-?token|[?&][a-z_]{3,12}=",
-        r"://[^ /]{0,80}:[^ /]{2,200}@",
-        r"pass|pwd|kennwort|contrase|senha|wachtwoord|parola|adgangskode|senord|has.{1,2}o|curl",
-        r"secret|token|key|credential|session[ _-]?id|accountkey|sharedaccess",
-        *VENDOR_GATES,
-    )
+    GATES: ClassVar = ("",)  # see `triggers`
+
+    @property
+    def triggers(self) -> Sequence[tuple[str, int]]:
+        """The regexes of all rules, in the order that `find_fired` counts them in."""
+        return [(regex.pattern, regex.flags) for regex in _REGEXES]
 
     def find(self, text: str) -> Iterable[Hit]:
         """Return the secrets in the text."""
-        yield from find_vendor_keys(text)
+        return self.find_fired(text, _EVERY_RULE)
+
+    def find_fired(self, text: str, fired: AbstractSet[int]) -> Iterable[Hit]:
+        """Return the secrets in the text, from the rules that can match."""
         lowered = text.lower()
-        for rule in _RULES:
-            yield from rule.find(text, lowered)
-        yield from _find_userinfo(text)
-        for name, entity, regex, check in _ASSIGNMENTS:
-            for match in regex.finditer(text):
-                value = match["quoted"] or match["bare"]
-                is_quoted = match["quoted"] is not None
-                start = match.start("quoted" if is_quoted else "bare")
-                value = value if is_quoted else value.rstrip(".!?:*_") if value[-1] in ".:*_" else value
-                if check(value, is_quoted=is_quoted):
-                    yield Hit(start, start + len(value), entity, 0.9, name)
+        for place in sorted(fired):
+            if place < len(_ALL_RULES):
+                yield from _ALL_RULES[place].find(text, lowered)
+            elif place < _FIRST_ASSIGNMENT:
+                yield from _find_userinfo(text)
+            else:
+                yield from _find_assigned(text, *_ASSIGNMENTS[place - _FIRST_ASSIGNMENT])
+
+
+_ALL_RULES = (*VENDOR_RULES, *_RULES)
+_FIRST_ASSIGNMENT = len(_ALL_RULES) + 1
+_REGEXES = (*(rule.regex for rule in _ALL_RULES), _USERINFO, *(regex for _, _, regex, _ in _ASSIGNMENTS))
+_EVERY_RULE = frozenset(range(len(_REGEXES)))
+
+
+def _find_assigned(
+    text: str, name: str, entity: str, regex: re.Pattern[str], check: Callable[..., bool]
+) -> Iterable[Hit]:
+    for match in regex.finditer(text):
+        value = match["quoted"] or match["bare"]
+        is_quoted = match["quoted"] is not None
+        start = match.start("quoted" if is_quoted else "bare")
+        value = value if is_quoted else value.rstrip(".!?:*_") if value[-1] in ".:*_" else value
+        if check(value, is_quoted=is_quoted):
+            yield Hit(start, start + len(value), entity, 0.9, name)
 
 
 def _find_userinfo(text: str) -> Iterable[Hit]:

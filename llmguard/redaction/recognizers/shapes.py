@@ -113,7 +113,8 @@ SHAPES: dict[str, Shape] = {
     "routing": _same(r"\d{3,4}[- ]?\d{2,4}[- ]?\d{1,4}(?!\w)", lambda value: 8 <= _digits(value) <= 10),  # noqa: PLR2004  # a bound of this shape alone
     "sort_code": _same(r"\d{2}[- ]?\d{2}[- ]?\d{2}(?![\w-])"),
     "swift": _same(r"[A-Z]{4}[A-Z]{2}[A-Z0-9]{2}(?:[A-Z0-9]{3})?(?!\w)"),
-    "iban": _same(r"[A-Za-z]{2}\d{2}(?:[ -]?[A-Za-z0-9]{2,4}){2,8}(?!\w)", lambda value: _digits(value) >= 8),  # noqa: PLR2004  # a bound of this shape alone
+    "iban": _same(
+        r"[A-Za-z]{2}\d{2}(?:[A-Za-z0-9]{8,30}|(?:[ -](?:\d{2,6}|[A-Z0-9]{4}|[a-z]{0,3}\d[a-z0-9]{0,3})){2,8})(?!\w)", lambda value: _digits(value) >= 8),  # noqa: PLR2004  # a bound of this shape alone
     "card": _same(r"\d(?:[ -]?\d){11,18}(?!\w)"),
     "cvv": _same(r"\d{3,4}(?!\w)"),
     "date": Shape(re.compile(_DATE_OR_DIGITS), re.compile(DATE)),

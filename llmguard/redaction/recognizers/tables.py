@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from llmguard.redaction.recognizers.base import GatedRecognizer, Hit
 from llmguard.redaction.recognizers.gazetteers import is_given_name
-from llmguard.redaction.recognizers.label_table import ENTITIES, Label
+from llmguard.redaction.recognizers.label_table import STANDARD, Label, Labels
 from llmguard.redaction.recognizers.labelled import labels_of
 from llmguard.redaction.recognizers.names import is_name
 from llmguard.redaction.recognizers.shapes import SHAPES
@@ -37,33 +37,40 @@ Span = tuple[int, int]
 class TableColumnRecognizer(GatedRecognizer):
     """Every entity of `label_table`, found in the column under its label."""
 
-    ENTITIES: ClassVar = ENTITIES
+    ENTITIES: ClassVar = STANDARD.entities
     GATES: ClassVar = (r"[,;\t|][^\n]{0,1000}\n", r"insert into")
+
+    labels = STANDARD
+
+    def learn(self, labels: Labels) -> None:
+        """Know these labels from now on."""
+        self.labels = labels
+        self.supported_entities = list(labels.entities)
 
     def find(self, text: str) -> Iterable[Hit]:
         """Return the cells of labelled columns."""
-        yield from _inserted(text)
+        yield from _inserted(text, self.labels)
         lines = [match.span() for match in _LINE.finditer(text)]
         done = 0
         for number, (line, below) in enumerate(pairwise(lines)):
             if number < done:
                 continue
-            header = _header(text, line)
+            header = _header(text, line, self.labels)
             if header is None or header.delimiter not in text[below[0] : below[1]]:
                 continue
             hits, done = _rows(text, lines, number + 1, header)
             yield from hits
 
 
-def _inserted(text: str) -> Iterator[Hit]:
+def _inserted(text: str, known: Labels) -> Iterator[Hit]:
     """Yield the values of `INSERT INTO t (columns) VALUES (…), (…)`."""
     for statement in _INSERT.finditer(text):
-        labels = [labels_of(column) for column in statement["columns"].split(",")]
+        labels = [labels_of(column, known) for column in statement["columns"].split(",")]
         position = statement.end()
         while row := _ROW.match(text, position):
             cells = list(_cells(text, row.span("row"), ",", quote="'"))
-            for cell, known in zip(cells, labels, strict=False):
-                proposed = (_cell_hit(text, cell, label) for label in known)
+            for cell, promised in zip(cells, labels, strict=False):
+                proposed = (_cell_hit(text, cell, label) for label in promised)
                 yield from [hit for hit in [next((hit for hit in proposed if hit), None)] if hit]
             position = row.end()
 
@@ -75,7 +82,7 @@ class _Header:
         self.width = width
 
 
-def _header(text: str, line: Span) -> _Header | None:
+def _header(text: str, line: Span, known: Labels) -> _Header | None:
     """Read a line as a header when every cell reads as a label and one of them is known."""
     raw = text[line[0] : line[1]]
     delimiter = max(_DELIMITERS, key=raw.count)
@@ -85,7 +92,7 @@ def _header(text: str, line: Span) -> _Header | None:
     named = [cell for cell in cells if cell.strip()]
     if len(named) < _MIN_COLUMNS or not all(_HEADER_CELL.fullmatch(cell) for cell in named):
         return None
-    columns = {number: labels for number, cell in enumerate(cells) if (labels := labels_of(cell))}
+    columns = {number: labels for number, cell in enumerate(cells) if (labels := labels_of(cell, known))}
     return _Header(delimiter, columns, len(cells)) if columns else None
 
 

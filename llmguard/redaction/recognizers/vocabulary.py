@@ -73,6 +73,12 @@ NOT_NAMES: frozenset[str] = frozenset(
     mein meine meiner ihr ihre ihrem ihren unterlagen anbei adresse telefon mit freundlichen grüßen sehr geehrte geehrter vertrag rechnung
     tel telefax jenkins celery travis heroku bert-base marker generic hermitian exemplary boolean keyword start began
     str char varchar bytes datetime timestamp uuid decimal numeric bigint any self cls nullable
+    convert remove format escape preserve filter generate modify store mask unique sort parse render load save check scan fetch copy
+    open-source guardrail guardrails rich typer matplotlib iris samples sample-set graphical interface target macintosh gecko safari mozilla
+    arial helvetica verdana roboto consolas menlo monaco tahoma calibri cambria courier ubuntu-mono blinkmacsystemfont oxygen-sans
+    node.js vue.js next.js deno bun xslt libxslt utf-8 shelf lamp cable kit monitor arm desk chair table licensed orphan iterative
+    schemas schema notion gmail calendar drive vertex integrated subsequent ranking batting scopes tickfont solaris newton-cg
+    valkey popen
     foo bar baz qux lorem ipsum alpha beta gamma delta epsilon omega sigma theta
     """.split()  # one word after the other reads better than 700 quotes
 )

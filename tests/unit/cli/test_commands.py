@@ -3,6 +3,7 @@
 import io
 import json
 import re
+import shutil
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -28,6 +29,8 @@ def registry(tmp_path):
 @pytest.fixture
 def llmguard(tmp_path, registry, capsys, monkeypatch):
     """Runs a command and returns its exit code, what it printed and what it said."""
+
+    (tmp_path / "data").mkdir()
 
     def run(*words):
         places = [f"--registry={registry}", f"--redaction={ROOT / 'redaction'}", f"--data={tmp_path / 'data'}"]
@@ -57,7 +60,7 @@ def test_valid_registry_passes_the_check(llmguard):
     code, out, _ = llmguard("check")
 
     assert code == 0
-    assert "registry.yaml is valid" in out
+    assert "registry.yaml and redaction/ are valid" in out
 
 
 def test_each_mistake_is_listed_with_its_place_and_fix(llmguard, registry):
@@ -71,6 +74,40 @@ def test_each_mistake_is_listed_with_its_place_and_fix(llmguard, registry):
     assert re.search(r"registry.yaml:\d+:\d+: .*temprature.*did you mean 'temperature'", out)
     assert "costcenter" in out
     assert "findings" in err
+
+
+def test_mistakes_in_the_redaction_rules_are_listed_beside_those_of_the_registry(
+    tmp_path, registry, capsys, monkeypatch
+):
+    rules = Path(shutil.copytree(ROOT / "redaction", tmp_path / "redaction"))
+    profiles = (rules / "profiles.yaml").read_text()
+    (rules / "profiles.yaml").write_text(profiles.replace("LOCATION: hide", "LOCATOIN: hide", 1))
+    (rules / "cases" / "broken.yaml").write_text("a: [")
+    registry.write_text(registry.read_text().replace("temperature:", "temprature:", 1))
+    places = [f"--registry={registry}", f"--redaction={rules}", f"--data={tmp_path / 'none'}"]
+    monkeypatch.setattr("sys.argv", ["llmguard", "check", *places])
+
+    with pytest.raises(SystemExit) as ended:
+        main.main()
+
+    out = capsys.readouterr().out
+    assert ended.value.code == 1
+    assert "temprature" in out
+    assert "nothing finds the entity 'LOCATOIN'; did you mean LOCATION?" in out
+    assert "redaction/cases/broken.yaml: cannot be read" in out
+    assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize("words", [("keys", "list"), ("quota", "show", "hr-helpdesk"), ("traces", "list")])
+def test_mistyped_data_folder_is_said_and_not_made(tmp_path, capsys, monkeypatch, words):
+    monkeypatch.setattr("sys.argv", ["llmguard", *words, f"--data={tmp_path / 'none'}"])
+
+    with pytest.raises(SystemExit) as ended:
+        main.main()
+
+    assert ended.value.code == 3
+    assert "There is no data folder" in capsys.readouterr().err
+    assert not (tmp_path / "none").exists()
 
 
 def test_findings_as_json_have_their_parts(llmguard, registry):
@@ -116,15 +153,16 @@ def test_expired_key_is_listed_as_such(ask, tmp_path):
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
-        (("keys", "issue", "nobody"), 3, "no app nobody"),
+        (("keys", "issue", "nobody"), 2, "no app nobody"),
         (("keys", "issue", "expense-triage", "--ttl", "soon"), 2, "no length of time"),
         (("keys", "issue", "expense-triage", "--ttl", "999999999999d"), 2, "too long"),
-        (("keys", "rotate", "AAAA"), 1, "no key AAAA"),
-        (("keys", "revoke", "AAAA"), 1, "no key AAAA"),
-        (("apps", "show", "nobody"), 1, "no app nobody"),
-        (("presets", "show", "nothing"), 1, "no preset nothing"),
-        (("quota", "show", "nobody"), 1, "no app nobody"),
-        (("traces", "show", TRACE_ID), 1, "no trace"),
+        (("keys", "rotate", "AAAA"), 2, "no key AAAA"),
+        (("keys", "revoke", "AAAA"), 2, "no key AAAA"),
+        (("apps", "show", "nobody"), 2, "no app nobody"),
+        (("presets", "show", "nothing"), 2, "no preset nothing"),
+        (("quota", "show", "nobody"), 2, "no app nobody"),
+        (("traces", "show", TRACE_ID), 2, "no trace"),
+        (("traces", "show", "0000"), 2, "no trace"),
         (("redaction", "try", "x", "--profile", "none"), 3, "no profile none"),
         (("redaction", "score", __file__), 3, "neither"),
         (("nonsense",), 2, "No such command"),
@@ -145,7 +183,7 @@ def test_revoked_key_cannot_be_rotated(ask, llmguard):
 
     code, _, err = llmguard("keys", "rotate", issued["key_id"])
 
-    assert code == 1
+    assert code == 2
     assert "Issue a new key" in err
 
 

@@ -1,5 +1,6 @@
 """The law of the prefilter: what runs after it finds exactly what would have been found without it."""
 
+import re
 from functools import cache
 from pathlib import Path
 
@@ -44,6 +45,8 @@ PATTERNS = [
     r"\b\d{3}-\d{2}\b",
     r"(?<![\w.])[A-Z]{2}\d+(?!\w)",
     r"(?<=id )\w+(?=;)",
+    r"(?<=id|x )a+(?= ?;b|$)",
+    r"(?:a(?=b|\d)|k(?=ss))",
     r"^\s*\d+$",
     r"[^\W\d_]{3,}@[a-z]+",
     r"(a|b)\1c",
@@ -60,22 +63,34 @@ PATTERNS = [
     r"a={0}b*",
     r"[\[({<] ?i ?[\])}>]|[ _.\-']d+",
 ]
-LETTERS = st.text(alphabet="aAbBkKsSiIxXzé№\u017f\u212aİ\u01310159٣_-. ;'\"@\n\u00a0\u2003\x1c🙂id", max_size=30)
+LETTERS = st.text(alphabet="\u0301aAbBkKsSiIxXzé№\u017f\u212aİ\u01310159٣_-. ;'\"@\n\u00a0\u2003\x1c🙂id", max_size=30)
 
 
 @pytest.mark.parametrize("pattern", PATTERNS)
 @settings(max_examples=150, deadline=None)
 @given(text=LETTERS)
 def test_a_regex_that_matches_always_fires(pattern, text):
-    compiled = regex.compile(pattern, FLAGS)
-    prefilter = _prefilter(pattern)
-    if any(match.group() for match in compiled.finditer(text)):
-        assert prefilter.fired(text) == {0}
+    if any(match.group() for match in regex.finditer(pattern, text, FLAGS)):
+        assert _prefilter(pattern, "regex").fired(text) == {0}
+
+
+@pytest.mark.parametrize("pattern", PATTERNS)
+@settings(max_examples=150, deadline=None)
+@given(text=LETTERS)
+def test_a_regex_that_matches_by_re_always_fires(pattern, text):
+    if any(match.group() for match in re.finditer(pattern, text, FLAGS)):
+        assert _prefilter(pattern, "re").fired(text) == {0}
 
 
 @cache
-def _prefilter(pattern):
-    return Prefilter([Trigger(pattern, FLAGS)])
+def _prefilter(pattern, dialect):
+    return Prefilter([Trigger(pattern, FLAGS)], dialect=dialect)
+
+
+def test_an_accent_of_its_own_is_a_letter_to_regex_but_not_to_re():
+    text, trigger = "e\u030132.34.128.168", Trigger(r"(?<!\w)32", 0)
+    assert Prefilter([trigger], dialect="regex").fired(text) == set()
+    assert Prefilter([trigger], dialect="re").fired(text) == {0}
 
 
 def test_a_text_without_the_pattern_does_not_fire():

@@ -365,7 +365,7 @@ def test_main_stops_with_its_parent(places, monkeypatch):
     handlers = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
     spool(places, *numbered(2)).close()
     try:
-        assert main(["--data", str(places.data), "--follow-parent"]) == 0
+        assert main(["--data", str(places.data), "--follow-parent", "1234"]) == 0
     finally:
         os.umask(umask)
         for number, handler in zip((signal.SIGTERM, signal.SIGINT), handlers, strict=True):
