@@ -6,7 +6,7 @@ import multiprocessing
 import os
 import signal
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import UTC, datetime
 
 from prometheus_client import REGISTRY
@@ -129,15 +129,18 @@ class Worker:
                 _stop_without_parent(stop),
             )
         ]
-        try:
+        async with AsyncExitStack() as stopping:  # from the last to the first, each even if another one fails
+            stopping.push_async_callback(_end, watchers)
+            stopping.callback(self._spool.close)
+            stopping.push_async_callback(self._ledger.close)
+            stopping.push_async_callback(self._providers.close)
+            stopping.push_async_callback(self._recorder.drain)
+            stopping.callback(stop.set)
             yield
-        finally:
-            stop.set()
-            await self._recorder.drain()
-            await self._providers.close()
-            await self._ledger.close()
-            self._spool.close()
-            await asyncio.gather(*watchers, return_exceptions=True)
+
+
+async def _end(watchers: Sequence[asyncio.Task[None]]) -> None:
+    await asyncio.gather(*watchers, return_exceptions=True)
 
 
 async def _stop_without_parent(stop: asyncio.Event) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from llmguard.cli.main import fail
 from llmguard.cli.options import as_json_option, place_options, settings_from
 from llmguard.cli.output import print_facts, print_json, print_rows
 from llmguard.cli.registry_file import current_registry, known_app
@@ -52,7 +53,8 @@ def issue(*, app: str, ttl: timedelta, as_json: bool, **places: str | None) -> N
     """Issue a key for APP and print it, once."""
     settings = settings_from("made", **places)
     known_app(current_registry(settings), app)
-    _print_issued(_store(**places).issue(app, ttl=ttl), as_json=as_json)
+    store = KeyStore(settings.data / "state.db", settings.secret, SystemClock())
+    _print_issued(store.issue(app, ttl=ttl), as_json=as_json)
 
 
 @command.command("list")
@@ -111,8 +113,11 @@ def _state(key: Key, now: datetime) -> str:
 
 
 def _store(**places: str | None) -> KeyStore:
+    """Return the keys of a data folder that has some."""
     settings = settings_from("needed", **places)
-    return KeyStore(settings.data / "state.db", settings.secret, SystemClock())
+    if not (settings.data / "state.db").exists():
+        fail(f"{settings.data} has no keys yet. Issue one with `llmguard keys issue APP`.")
+    return KeyStore(settings.data / "state.db", settings.secret, SystemClock(), create=False)
 
 
 def _print_issued(key: IssuedKey, *, as_json: bool) -> None:

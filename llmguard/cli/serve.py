@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -49,6 +49,7 @@ def command(  # noqa: PLR0913 - click passes one argument an option
 ) -> None:
     """Serve the gateway until it is told to stop (Ctrl-C or SIGTERM); streams are drained, traces flushed."""
     configure_logging()
+    os.umask(0o077)
     settings = settings_from(
         "made", registry=registry, redaction=redaction, data=data, host=host, port=port, workers=workers
     )
@@ -164,7 +165,7 @@ class _Ingester:
         # A session of its own: Ctrl-C in a terminal reaches the workers first, and it last. If this process is killed,
         # it notices, brings in what is left, and ends.
         return subprocess.Popen(  # noqa: S603 - our own module and folder
-            self._command, stdin=subprocess.DEVNULL, start_new_session=True
+            self._command, stdin=subprocess.DEVNULL, start_new_session=True, env=_without_secrets(os.environ)
         )
 
     def _watch(self) -> None:
@@ -183,3 +184,8 @@ class _Ingester:
         except subprocess.TimeoutExpired:
             _log.error("the ingester did not finish in time; what is in the spool is brought in at the next start")
             self._process.kill()
+
+
+def _without_secrets(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment without what only workers need: provider keys, and the secret."""
+    return {name: value for name, value in environ.items() if not name.endswith(("KEY", "TOKEN", "SECRET", "PASSWORD"))}

@@ -101,8 +101,15 @@ class KeyStore:
         digest_key: the subkey of all digests; for the keyring of the same process.
     """
 
-    def __init__(self, path: Path, secret: bytes, clock: Clock) -> None:
-        """Open `state.db`, creating it with mode 0600 when it is missing.
+    def __init__(self, path: Path, secret: bytes, clock: Clock, *, create: bool = True) -> None:
+        """Open `state.db`.
+
+        Args:
+            path: the file.
+            secret: of the installation.
+            clock: tells when keys were issued and revoked.
+            create: make the file, with mode 0600, when it is missing. Whoever only looks must not: an empty file in
+                the place of one that was lost would have all quotas start anew.
 
         Raises:
             sqlite3.Error, OSError: the file cannot be opened or written.
@@ -110,7 +117,7 @@ class KeyStore:
         self._path = path
         self.digest_key = derive_key(secret, "identity/key-digest")
         self._clock = clock
-        with closing(open_state(path, create=True)) as connection:
+        with closing(open_state(path, create=create)) as connection:
             for statement in (_CREATE_KEYS, _CREATE_SECRETS, _CREATE_REVISION, _FIRST_REVISION):
                 connection.execute(statement)
 

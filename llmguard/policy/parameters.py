@@ -1,5 +1,6 @@
 """The preset's parameter rules: what an app may set, what is locked, what is clamped."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,8 @@ from llmguard.domain.chat import JsonObject
 # OpenAI's two names for one limit: a preset that names either governs both.
 # Source: OpenAI API reference, chat completions, `max_tokens` ("deprecated in favor of max_completion_tokens").
 MAX_TOKENS = "max_tokens"
+_PARAMETER = re.compile(r"[a-z][a-z_]{0,39}")  # OpenAI's names look so; anything else could be somebody's data
+_LONGEST_SHOWN = 8
 _SYNONYMS = {"max_completion_tokens": MAX_TOKENS}
 _TOOL_PARAMETERS = frozenset({"tools", "tool_choice", "parallel_tool_calls", "functions", "function_call"})
 
@@ -54,7 +57,8 @@ def settle_parameters(preset: Preset, asked: JsonObject) -> Settled:
     named: dict[str, str] = {}  # the rule's name -> the name that the app used
     for name, value in asked.items():
         if name in _TOOL_PARAMETERS:
-            parameters[name] = value
+            if preset.tools != "forbidden":  # else `rules.py` refuses what asks for tools, and the rest asks nothing
+                parameters[name] = value
             continue
         rule_name = _SYNONYMS.get(name, name)
         if rule_name in named:
@@ -105,9 +109,9 @@ def _apply_range(rule: ParameterRule, value: Any) -> _Outcome:
     if isinstance(value, bool) or not isinstance(value, int | float) or value != value:  # noqa: PLR0124 - NaN
         return _Outcome(problem=f"it must be a number {limits}, and {_shown(value)} was asked")
     if rule.minimum is not None and value < rule.minimum:
-        return _Outcome(problem=f"it may be {limits}, and {value} was asked", clamped=_like(rule.minimum))
+        return _Outcome(problem=f"it may be {limits}, and {_shown(value)} was asked", clamped=_like(rule.minimum))
     if rule.maximum is not None and value > rule.maximum:
-        return _Outcome(problem=f"it may be {limits}, and {value} was asked", clamped=_like(rule.maximum))
+        return _Outcome(problem=f"it may be {limits}, and {_shown(value)} was asked", clamped=_like(rule.maximum))
     return _Outcome(value)
 
 
@@ -137,8 +141,10 @@ def _like(number: float) -> JsonScalar:
 
 
 def _shown(value: Any) -> str:
-    """Return a value for a message; texts and structures may hold personal data, so only their kind is said."""
-    return repr(value) if isinstance(value, bool | int | float) else f"a {type(value).__name__}"
+    """Return a value for a message; texts, structures and long numbers may be personal: only their kind is said."""
+    if isinstance(value, bool | int | float) and len(repr(value)) <= _LONGEST_SHOWN:
+        return repr(value)
+    return "a number of many digits" if isinstance(value, int | float) else f"a {type(value).__name__}"
 
 
 def _range_words(rule: ParameterRule) -> str:
@@ -168,10 +174,11 @@ def _hint(preset: Preset, name: str, rule: ParameterRule) -> str:
 
 def _not_named(preset: Preset, name: str) -> Violation:
     allowed = "; ".join(f"{rule_name} {_allowed_words(rule)}" for rule_name, rule in preset.parameters.items())
+    shown = name if _PARAMETER.fullmatch(name) else "a field"
     return Violation(
-        name,
+        shown,
         f"the preset {preset.id} does not name it, and what a preset does not name is not allowed",
-        f"Leave {name} out. The preset allows: {allowed or 'no parameters'}. "
+        f"Leave {shown} out. The preset allows: {allowed or 'no parameters'}. "
         f"Ask {preset.owner}, who owns the preset, if the app needs it.",
     )
 

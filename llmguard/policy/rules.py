@@ -11,6 +11,7 @@ from llmguard.domain.errors import RefusalCode
 from llmguard.policy.parameters import Violation
 
 _IMAGE_PARTS = frozenset({"image_url", "input_image", "image"})
+_MEDIA = ("image_url", "image", "input_audio", "audio", "file", "file_data", "video_url")
 _TEXT_PARTS = frozenset({"text", "refusal", "input_text", "output_text"})
 
 
@@ -20,7 +21,7 @@ def tool_violations(preset: Preset, request: ChatRequest) -> Iterator[Violation]
         return
     parameters = request.parameters
     if preset.tools == "forbidden":
-        for parameter in ("tools", "functions", "tool_choice", "function_call"):
+        for parameter in ("tools", "functions", "tool_choice", "function_call", "parallel_tool_calls"):
             if _asks_for_tools(parameter, parameters.get(parameter)):
                 yield Violation(
                     parameter,
@@ -44,7 +45,7 @@ def part_violations(preset: Preset, request: ChatRequest) -> Iterator[Violation]
         content = message.get("content")
         if not isinstance(content, list):
             continue
-        kinds = {str(part.get("type")) for part in content if isinstance(part, dict)}
+        kinds = {kind for part in content if isinstance(part, dict) for kind in _kinds(part)}
         for kind in sorted(kinds - _TEXT_PARTS):
             if kind in _IMAGE_PARTS and preset.images == "allowed":
                 continue
@@ -56,8 +57,14 @@ def part_violations(preset: Preset, request: ChatRequest) -> Iterator[Violation]
             )
 
 
+def _kinds(part: dict[str, Any]) -> Iterator[str]:
+    """Yield what a part is: by its type, and by what it carries, whatever its type says."""
+    yield str(part.get("type"))
+    yield from (medium for medium in _MEDIA if medium in part)
+
+
 def _asks_for_tools(parameter: str, value: Any) -> bool:
-    if parameter in ("tools", "functions"):
+    if parameter in ("tools", "functions", "parallel_tool_calls"):
         return bool(value)
     return value not in (None, "none")
 
@@ -66,19 +73,30 @@ def _tool_names(parameters: dict[str, Any]) -> Iterator[tuple[str, str]]:
     for tool in parameters.get("tools") or ():
         yield "tools", _name_of(tool)
     for function in parameters.get("functions") or ():
-        yield "functions", _name_of({"function": function})
+        yield "functions", _name_of({"type": "function", "function": function})
     choice = parameters.get("tool_choice")
     if isinstance(choice, dict):
-        yield "tool_choice", _name_of(choice)
+        listed = choice.get("allowed_tools")
+        tools = listed.get("tools") if isinstance(listed, dict) else [choice]
+        for tool in tools if isinstance(tools, list) else [tools]:
+            yield "tool_choice", _name_of(tool)
+    called = parameters.get("function_call")
+    if isinstance(called, dict):
+        yield "function_call", _name_of({"type": "function", "function": called})
 
 
 def _name_of(tool: Any) -> str:
-    """Return a tool's name; a tool without one (a provider's own, such as web search) goes by its type."""
+    """Return a tool's name; a tool of the provider's own, such as web search, goes by its type.
+
+    A tool that says more of itself than its type has room for has no name here, so that no list allows it.
+    """
     if not isinstance(tool, dict):
         return ""
-    function = tool.get("function")
-    name = function.get("name") if isinstance(function, dict) else tool.get("type")
-    return str(name)
+    kind = tool.get("type", "function")
+    if kind in ("function", "custom"):
+        body = tool.get(kind)
+        return str(body.get("name")) if isinstance(body, dict) and set(tool) <= {"type", kind} else ""
+    return str(kind) if set(tool) == {"type"} else ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,8 @@ from llmguard.domain.catalog import App, Preset, Registry
 from llmguard.domain.errors import Refusal
 
 _VERSIONED: Final = re.compile(r"([^@]+)@([1-9][0-9]{0,8})")
-# What a caller typed is repeated only if it can be a model's name: letters first, no long number, no address.
-_REPEATABLE: Final = re.compile(r"(?!.*\d{9})[A-Za-z][A-Za-z0-9._:/-]{0,79}(?:@\d{1,8})?")
+# What a caller typed is repeated only if it can be a model's name: small letters first, no long number, no address.
+_REPEATABLE: Final = re.compile(r"(?!.*\d{6})[a-z][a-z0-9._:/-]{0,63}(?:@\d{1,5})?")
 
 
 def resolve_preset(registry: Registry, app: App, model: str, *, today: date) -> Preset:

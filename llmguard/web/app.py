@@ -48,9 +48,9 @@ def build_app(site: Site) -> FastAPI:
     services, probes = site.services, site.probes
     app.router.routes += [
         *_data_plane(services, "/v1/chat/completions", "POST", ChatCompletions(services)),
-        *_data_plane(services, "/v1/models", "GET", Listing(services, list_models)),
+        *_data_plane(services, "/v1/models", "GET", Listing(services, "/v1/models", list_models)),
         *_data_plane(services, "/v1/models/{model:path}", "GET", ShowModel(services)),
-        *_data_plane(services, "/v1/me", "GET", Listing(services, show_standing)),
+        *_data_plane(services, "/v1/me", "GET", Listing(services, "/v1/me", show_standing)),
         Route("/healthz", probes.alive, methods=["GET"]),
         Route("/readyz", probes.ready, methods=["GET"]),
         Route("/metrics", probes.scrape, methods=["GET"]),

@@ -9,6 +9,7 @@ from starlette.types import Receive, Scope
 from llmguard.domain.errors import Refusal
 
 MOST_BODY_BYTES = 10 * 1024 * 1024
+LONGEST_BODY_SECONDS = 60
 
 
 class HungUpError(Exception):
@@ -19,12 +20,24 @@ async def read_body(scope: Scope, receive: Receive) -> bytes:
     """Return the whole body.
 
     Raises:
-        Refusal: request_too_large, by what is announced or by what arrives.
+        Refusal: request_too_large, by what is announced or by what arrives; invalid_request, when it does not arrive.
         HungUpError: the client went away.
     """
     announced = dict(scope["headers"]).get(b"content-length", b"0")
     if announced.isdigit() and int(announced) > MOST_BODY_BYTES:
         raise _too_large()
+    try:
+        async with asyncio.timeout(LONGEST_BODY_SECONDS):
+            return await _receive_all(receive)
+    except TimeoutError:
+        raise Refusal(
+            "invalid_request",
+            f"The body of the request did not arrive within {LONGEST_BODY_SECONDS} seconds.",
+            hint="Send it at once; look at the network if it is slow.",
+        ) from None
+
+
+async def _receive_all(receive: Receive) -> bytes:
     parts: list[bytes] = []
     size = 0
     while True:

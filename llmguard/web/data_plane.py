@@ -4,6 +4,7 @@ A handler parses, calls one function, and presents. Nothing here decides.
 """
 
 import logging
+import re
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 
@@ -20,6 +21,8 @@ from llmguard.web.headers import Headers, answer_headers, cors_headers, retry_he
 from llmguard.web.wire import DONE, encode_json, error_body, parse_chat, sse
 
 _log = logging.getLogger(__name__)
+CHAT_COMPLETIONS = "/v1/chat/completions"
+_HOST = re.compile(r"[A-Za-z0-9.-]{1,253}(?::\d{1,5})?|\[[0-9a-fA-F:.]{2,45}\](?::\d{1,5})?")
 _JSON = [(b"content-type", b"application/json")]
 _EVENT_STREAM = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
@@ -38,8 +41,10 @@ class ChatCompletions:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        door = _Door(self._services, scope, send)
+        door = _Door(self._services, scope, send, CHAT_COMPLETIONS)
         try:
+            # Strangers send no bodies: the key is looked at before a byte of the body is taken.
+            self._services.keyring.authenticate(door.header(b"authorization"))
             body = await read_body(scope, receive)
         except HungUpError:
             return  # nobody is there, and nothing was asked
@@ -49,7 +54,7 @@ class ChatCompletions:
         incoming = Incoming(
             authorization=door.header(b"authorization"),
             origin=door.header(b"origin"),
-            parse=lambda: parse_chat(body, door.record.trace.endpoint),
+            parse=lambda: parse_chat(body, CHAT_COMPLETIONS),
         )
         events = govern(self._services, door.record, incoming)
         # A stream is cut off at the provider too. A whole answer is waited for: it is billed anyway, and its usage is
@@ -61,15 +66,16 @@ class ChatCompletions:
 class Listing:
     """A `GET` of the data plane: authenticated and traced like every request, answered at once."""
 
-    def __init__(self, services: Services, present: Present) -> None:
-        """Answer with what `present` returns."""
+    def __init__(self, services: Services, endpoint: str, present: Present) -> None:
+        """Answer with what `present` returns; `endpoint` is what the trace says, never what was typed."""
         self._services = services
+        self._endpoint = endpoint
         self._present = present
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         del receive  # nothing is read of the body
-        door = _Door(self._services, scope, send)
+        door = _Door(self._services, scope, send, self._endpoint)
         incoming = Incoming(door.header(b"authorization"), door.header(b"origin"), parse=_never)
         try:
             async with door.record as record:
@@ -90,9 +96,9 @@ class NotFound:
         self._error = error
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Refuse one request."""
+        """Refuse one request. It is not traced: nobody is known to have sent it, and its path could be anything."""
         del receive
-        await _Door(self._services, scope, send).refuse(self._error())
+        await _Door(self._services, scope, send, "other").fail(self._error())
 
 
 def no_such_path() -> GuardError:
@@ -116,13 +122,13 @@ def no_such_method() -> GuardError:
 class _Door:
     """One request and the way back to its caller."""
 
-    def __init__(self, services: Services, scope: Scope, send: Send) -> None:
+    def __init__(self, services: Services, scope: Scope, send: Send, endpoint: str) -> None:
         self._services = services
         self._scope = scope
         self._send = send
         self._headers: dict[bytes, bytes] = dict(scope["headers"])
         self._started = False
-        self.record = services.recorder.open(scope["path"])
+        self.record = services.recorder.open(endpoint)
 
     def header(self, name: bytes) -> str | None:
         """Return a request header, or None."""
@@ -184,8 +190,9 @@ class _Door:
         await self._send({"type": "http.response.body", "body": last})
 
     def _why(self) -> str:
+        path = f"/why/{self.record.trace.trace_id}"
         host = self._headers.get(b"host", b"").decode("latin-1")
-        return f"{self._scope['scheme']}://{host}/why/{self.record.trace.trace_id}"
+        return f"{self._scope['scheme']}://{host}{path}" if _HOST.fullmatch(host) else path
 
     def _report_hint(self) -> str:
         return f"Try again; if it stays, report the trace id {self.record.trace.trace_id} to whoever runs llmguard."

@@ -58,7 +58,7 @@ class ShowModel:
             record.resolved(preset, stream=False)
             return as_model(preset, model)
 
-        await Listing(self._services, show)(scope, receive, send)
+        await Listing(self._services, "/v1/models/{id}", show)(scope, receive, send)
 
 
 def as_model(preset: Preset, name: str | None = None) -> JsonObject:

@@ -13,8 +13,11 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from llmguard.domain.chat import JsonObject
-from llmguard.domain.errors import Fault
+from llmguard.domain.errors import GuardError
+from llmguard.traces.errors import TraceQueryError, TraceStoreError
 
+_PATIENCE_SECONDS = 10
+_AT_ONCE = 4  # anybody may ask, and each answer takes a thread
 _SHOWN = ("trace_id", "started_at", "endpoint", "app", "owner", "preset", "preset_version", "status", "code")
 
 
@@ -24,17 +27,20 @@ class Why:
     def __init__(self, show: Callable[[str], dict[str, Any] | None]) -> None:
         """Look traces up with `show`, which may block."""
         self._show = show
+        self._few = asyncio.Semaphore(_AT_ONCE)
 
     async def __call__(self, request: Request) -> Response:
         """Serve one explanation."""
-        trace_id = request.path_params["trace_id"]
         try:
-            UUID(trace_id)
-            trace = await asyncio.to_thread(self._show, trace_id)
+            trace_id = str(UUID(request.path_params["trace_id"]))
         except ValueError:
-            trace = None
-        except Fault as fault:
-            return JSONResponse({"error": {"message": fault.message, "code": fault.code}}, status_code=fault.status)
+            return JSONResponse({"error": {"message": "There is no trace with this id."}}, status_code=404)
+        try:
+            async with self._few, asyncio.timeout(_PATIENCE_SECONDS):
+                trace = await asyncio.to_thread(self._show, trace_id)
+        except (GuardError, TraceStoreError, TraceQueryError, TimeoutError):
+            words = "The trace store does not answer now. Try again in a moment."
+            return JSONResponse({"error": {"message": words}}, status_code=503, headers={"retry-after": "5"})
         if trace is None:
             return JSONResponse({"error": {"message": "There is no trace with this id."}}, status_code=404)
         return JSONResponse(explain(trace))

@@ -1,5 +1,6 @@
 """Step 0, parse: bytes to `ChatRequest`, and answers back to bytes. Knows OpenAI's shapes, and no rule of ours."""
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +13,10 @@ _ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "functio
 _OWN_FIELDS = frozenset({"model", "messages", "stream", "stream_options"})
 _COUNTS = ("n", "max_tokens", "max_completion_tokens")
 _MOST_TOKENS = 10_000_000
+_LONGEST_MODEL = 256
+_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")  # Source: OpenAI API reference, chat completions, function names
+_TOOL_CHOICES = frozenset({"none", "auto", "required"})
+_CHOICE_FIELDS = frozenset({"type", "function", "custom", "name", "allowed_tools", "mode", "tools"})
 _MOST_CHOICES = 128  # Source: OpenAI API reference, chat completions, `n`
 
 DONE = b"data: [DONE]\n\n"
@@ -29,7 +34,7 @@ def parse_chat(body: bytes, endpoint: str) -> ChatRequest:
     """
     fields = _object(body)
     model = fields.get("model")
-    if not isinstance(model, str) or not model:
+    if not isinstance(model, str) or not 1 <= len(model) <= _LONGEST_MODEL:
         raise _invalid(
             "model", "`model` is missing", "Put the name of a preset into `model`; GET /v1/models lists them."
         )
@@ -72,7 +77,7 @@ def error_body(error: GuardError, trace_id: str, why: str) -> JsonObject:
 def _object(body: bytes) -> JsonObject:
     try:
         fields = _decode_json(body)
-    except (msgspec.DecodeError, RecursionError):  # the decoder's own message may quote the body
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):  # the decoder's own message may quote the body
         raise _invalid(None, "the body is not valid JSON", "Send a JSON object in UTF-8.") from None
     if not isinstance(fields, dict):
         raise _invalid(None, "the body is not a JSON object", 'Send an object such as {"model": …, "messages": […]}.')
@@ -109,8 +114,47 @@ def _check_message(place: str, message: Any) -> None:
 
 
 def _check_tools(fields: JsonObject) -> None:
+    """Check what stands outside of the texts that redaction reads: names and choices have no room for anything else."""
     for name in ("tools", "functions"):
         _check_objects(name, fields.get(name))
+        for index, tool in enumerate(fields.get(name) or ()):
+            _check_names(f"{name}[{index}]", tool)
+    if not isinstance(fields.get("parallel_tool_calls"), bool | None):
+        raise _invalid(
+            "parallel_tool_calls", "`parallel_tool_calls` must be true or false", "Correct it, or leave it out."
+        )
+    for name in ("tool_choice", "function_call"):
+        choice = fields.get(name)
+        if choice is None or (isinstance(choice, str) and choice in _TOOL_CHOICES):
+            continue
+        if not isinstance(choice, dict) or not set(choice) <= _CHOICE_FIELDS:
+            raise _invalid(
+                name, f"`{name}` must be none, auto, required, or name a tool", "Correct it, or leave it out."
+            )
+        _check_choice(name, choice)
+
+
+def _check_choice(place: str, choice: Any) -> None:
+    """Check that every text in a choice is a name; choices may list tools."""
+    if isinstance(choice, dict):
+        for key, value in choice.items():
+            _check_choice(place, key)
+            _check_choice(place, value)
+    elif isinstance(choice, list):
+        for value in choice:
+            _check_choice(place, value)
+    elif not (isinstance(choice, str) and _NAME.fullmatch(choice)):
+        raise _invalid(place, f"`{place}` holds something that is no name of a tool", "Correct it, or leave it out.")
+
+
+def _check_names(place: str, tool: JsonObject) -> None:
+    for holder in (tool, tool.get("function"), tool.get("custom")):
+        name = holder.get("name") if isinstance(holder, dict) else None
+        if name is not None and not (isinstance(name, str) and _NAME.fullmatch(name)):
+            words = f"{place} has a name that is not made of letters, digits, _, . and - (64 at most)"
+            raise _invalid(place, words, "Rename the tool.")
+    if not isinstance(tool.get("type"), str | None) or not isinstance(tool.get("function"), dict | None):
+        raise _invalid(place, f"{place} is not shaped like a tool", 'Send {"type": "function", "function": {…}}.')
 
 
 def _check_objects(place: str, value: Any) -> None:

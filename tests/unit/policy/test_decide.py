@@ -98,6 +98,27 @@ def test_fallback_that_may_not_see_the_data_is_left_out():
         (("other",), {"functions": [{"name": "f"}]}, False),
         (("book_room",), {"tools": [{"type": "web_search"}]}, False),
         (("other",), {"tool_choice": {"type": "function", "function": {"name": "f"}}}, False),
+        (("other",), {"function_call": {"name": "f"}}, False),
+        (("book_room",), {"tools": [{"type": "web_search", "function": {"name": "book_room"}}]}, False),
+        (
+            ("book_room",),
+            {"tools": [{"type": "custom", "function": {"name": "book_room"}, "custom": {"name": "x"}}]},
+            False,
+        ),
+        (("book_room",), {"tools": [{"type": "book_room", "name": "x"}]}, False),
+        (("web_search",), {"tools": [{"type": "web_search"}]}, True),
+        (
+            ("f",),
+            {
+                "tool_choice": {
+                    "type": "allowed_tools",
+                    "allowed_tools": {"tools": [{"type": "function", "function": {"name": "g"}}]},
+                }
+            },
+            False,
+        ),
+        ("forbidden", {"parallel_tool_calls": True}, False),
+        ("forbidden", {"parallel_tool_calls": False}, True),
     ],
 )
 def test_tools_follow_the_preset(tools, parameters, allowed):
@@ -120,6 +141,8 @@ def test_tool_that_is_no_object_is_refused_and_not_a_crash():
         ({"type": "image_url", "image_url": {"url": "data:"}}, "allowed", True),
         ({"type": "input_audio", "input_audio": {}}, "allowed", False),
         ({"type": "file", "file": {}}, "forbidden", False),
+        ({"type": "text", "text": "hi", "image_url": {"url": "x"}}, "forbidden", False),
+        ({"type": "text", "text": "hi", "file": {"file_data": "x"}}, "allowed", False),
     ],
 )
 def test_parts_that_are_not_text_follow_the_preset(part, images, allowed):

@@ -158,3 +158,16 @@ def test_lower_bound_alone_is_kept():
 
     assert "from 5" in settle_parameters(preset, {"seed": 1}).violations[0].message
     assert settle_parameters(preset, {"seed": 9}).parameters == {"seed": 9}
+
+
+@pytest.mark.parametrize("name", ["anna@example.com", "Anna Schmidt", "iban_de89370400440532"])
+def test_name_that_is_no_parameter_of_openai_is_not_repeated(name):
+    [violation] = settle_parameters(a_preset(), {name: 1}).violations
+
+    assert name not in violation.parameter + violation.message + violation.hint
+
+
+def test_number_of_many_digits_is_not_repeated():
+    [violation] = settle_parameters(a_locked_preset(), {"temperature": 4111111111111111}).violations
+
+    assert "4111" not in violation.message

@@ -49,6 +49,16 @@ def test_unknown_fields_are_kept_for_the_preset_to_judge():
         ({"max_completion_tokens": -1}, "max_completion_tokens"),
         ({"tools": {"a": 1}}, "tools"),
         ({"functions": ["f"]}, "functions"),
+        ({"tools": [{"type": "function", "function": {"name": "Anna Schmidt"}}]}, "tools[0]"),
+        ({"tools": [{"type": "function", "function": "f"}]}, "tools[0]"),
+        ({"tools": [{"type": 7}]}, "tools[0]"),
+        ({"parallel_tool_calls": "Anna Schmidt"}, "parallel_tool_calls"),
+        ({"tool_choice": "Anna Schmidt"}, "tool_choice"),
+        ({"tool_choice": {"type": "function", "function": {"name": "Anna Schmidt"}}}, "tool_choice"),
+        ({"tool_choice": {"note": "hello"}}, "tool_choice"),
+        ({"function_call": {"name": "anna@example.com"}}, "function_call"),
+        ({"function_call": 7}, "function_call"),
+        ({"model": "x" * 300}, "model"),
     ],
 )
 def test_wrong_shape_is_refused_by_the_name_of_its_field(changes, param):
@@ -60,7 +70,7 @@ def test_wrong_shape_is_refused_by_the_name_of_its_field(changes, param):
     assert refused.value.hint
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"7", b"\xff\xfe", b"[" * 100_000])
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"7", b"\xff\xfe", b'{"a": "\xff"}', b"[" * 100_000])
 def test_body_that_is_no_json_object_is_refused_without_quoting_it(body):
     with pytest.raises(Refusal) as refused:
         parse_chat(body, PATH)
@@ -77,6 +87,19 @@ def test_parts_and_tool_calls_of_the_right_shape_pass():
     ]
 
     assert parse_chat(a_body(messages=messages), PATH).messages == messages
+
+
+@pytest.mark.parametrize(
+    "choice",
+    [
+        "auto",
+        {"type": "function", "function": {"name": "f"}},
+        {"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": [{"type": "function", "name": "f"}]}},
+    ],
+    ids=["word", "named", "listed"],
+)
+def test_choices_of_tools_pass(choice):
+    assert parse_chat(a_body(tool_choice=choice), PATH).parameters == {"tool_choice": choice}
 
 
 def test_chunk_becomes_one_event():
