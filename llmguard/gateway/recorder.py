@@ -11,6 +11,7 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
+from functools import partial
 from types import TracebackType
 
 from llmguard.domain.catalog import App, Caller, Preset, Registry
@@ -25,7 +26,7 @@ from llmguard.gateway.metrics import Metrics
 from llmguard.policy.decide import POLICY_DIGEST, Decision
 from llmguard.providers.calling import Call
 from llmguard.providers.tokens import TokenCounter
-from llmguard.providers.usage import read_usage
+from llmguard.providers.usage import Owed, owed_for, whole_hold
 from llmguard.quota.ledger import Ledger
 from llmguard.redaction.redactor import Redacted, Redactor
 from llmguard.redaction.vault import Vault
@@ -160,8 +161,7 @@ class Record(AbstractAsyncContextManager["Record"]):
     async def answered(self) -> None:
         """Steps 6 and 8 are done: settle, and write the trace before the answer is complete for the app."""
         self._step("call")
-        self._end(200, None)
-        await asyncio.shield(self._recorder.finish(self))
+        await asyncio.shield(self._end(200, None))
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -170,18 +170,14 @@ class Record(AbstractAsyncContextManager["Record"]):
         if self._ended:
             return
         if isinstance(error, GuardError):
-            self._fail(error)
-            await asyncio.shield(self._recorder.finish(self))
+            await asyncio.shield(self._fail(error))
         elif isinstance(error, Exception):
             _log.error("trace %s ended by %s, which is a bug", self.trace.trace_id, type(error).__name__)
-            self._fail(Fault("internal_error", "llmguard itself failed on this request."))
-            await asyncio.shield(self._recorder.finish(self))
+            await asyncio.shield(self._fail(Fault("internal_error", "llmguard itself failed on this request.")))
         elif error is None:
-            self._end(200, None)
-            await asyncio.shield(self._recorder.finish(self))
+            await asyncio.shield(self._end(200, None))
         else:  # cancelled or closed: whoever awaits here is cancelled again
             self._end(_HUNG_UP_STATUS, "client_disconnected")
-            self._recorder.finish(self)
 
     def now(self) -> datetime:
         """Return the current instant of the clock that this record goes by."""
@@ -189,51 +185,65 @@ class Record(AbstractAsyncContextManager["Record"]):
 
     # Steps 7 and 9.
 
-    def _fail(self, error: GuardError) -> None:
+    def _fail(self, error: GuardError) -> "asyncio.Task[None]":
         if not self.trace.decision.get("reasons"):
             reason = {"code": error.code, "message": error.message, "hint": error.hint, "param": error.param}
             self.trace.decision = self.trace.decision | {"allowed": False, "reasons": [reason]}
         if isinstance(error, QuotaRefusal):
             self.standings = error.standings
-        self._end(error.status, error.code)
+        return self._end(error.status, error.code)
 
-    def _end(self, status: int, code: str | None) -> None:
-        """Fill in the outcome and what is owed for it; synchronous, and done once."""
+    def _end(self, status: int, code: str | None) -> "asyncio.Task[None]":
+        """Fix the outcome and what is owed for it, synchronously and once; return the task that finishes the record.
+
+        Whatever happens in between, the task is there: nothing else would settle the hold.
+        """
         self._ended = True
         trace = self.trace
         trace.status, trace.code = status, code
-        waited_ms = 0.0
-        if self._call is not None:
-            model = self._call.model
-            trace.provider, trace.model, trace.price_version = model.provider.name, model.name, model.price.version
-            trace.request = self._call.body
-            waited_ms = self._call.waited_ns / _MILLION
-            self._charge(self._call)
-        self._step("settle")
-        trace.latency_ms = self.elapsed_ms()
-        trace.overhead_ms = max(0.0, trace.latency_ms - waited_ms)
+        waited_ms = 0.0 if self._call is None else self._call.waited_ns / _MILLION
+        try:
+            if self._call is not None:
+                self._account(self._call)
+        finally:
+            self._step("settle")
+            trace.latency_ms = self.elapsed_ms()
+            trace.overhead_ms = max(0.0, trace.latency_ms - waited_ms)
+            finishing = self._recorder.finish(self)
+        return finishing
 
-    def _charge(self, call: Call) -> None:
-        if not call.reached:
+    def _account(self, call: Call) -> None:
+        """Fill in which model was called with what, and what it used."""
+        trace, model = self.trace, call.model
+        trace.provider, trace.model, trace.price_version = model.provider.name, model.name, model.price.version
+        trace.request = call.body
+        if not call.reached or self._hold is None:
             return
-        usage = self._usage(call)
-        cost = usage.cost_nano_usd(call.model.price)
-        self._owed = Amount(1, usage.total_tokens, cost)
-        trace = self.trace
+        held = self._owed = self._hold.amount  # stands if even the counting fails
+        owed = self._used(call, held)
+        usage = owed.usage
+        if not owed.note:
+            self._owed = Amount(1, usage.total_tokens, usage.cost_nano_usd(model.price))
+        trace.decision = trace.decision | owed.note
         trace.input_tokens, trace.output_tokens = usage.input_tokens, usage.output_tokens
         trace.cached_tokens, trace.reasoning_tokens = usage.cached_tokens, usage.reasoning_tokens
-        trace.cost_nano_usd = cost
+        trace.cost_nano_usd = self._owed.nano_usd
 
-    def _usage(self, call: Call) -> Usage:
+    def _used(self, call: Call, held: Amount) -> Owed:
         """Return what the provider reported; else nothing if it turned us away; else what was sent and streamed."""
-        for chunk in reversed(self._chunks):
-            if (usage := read_usage(chunk)) is not None:
-                return usage
         if not call.may_have_cost:
-            return Usage(0, 0)
+            return Owed(Usage(0, 0))
+        count = partial(self._count_output, call.model.target)
+        try:
+            return owed_for(self._chunks, self._input_tokens, held, count, stream=self.trace.stream)
+        except Exception as error:  # noqa: BLE001 - the border to the provider's JSON: odd as it is, somebody pays for it
+            name = type(error).__name__
+            _log.error("the usage of trace %s is unknown: %s", self.trace.trace_id, name)
+            return whole_hold(self._input_tokens, held, {"usage_unknown": name})
+
+    def _count_output(self, target: str) -> int:
         choices = self._completion().get("choices") or ()
-        count, target = self._recorder.tokens.count_answer, call.model.target
-        return Usage(self._input_tokens, sum(count(choice.get("message") or {}, target) for choice in choices))
+        return sum(self._recorder.tokens.count_answer(choice.get("message") or {}, target) for choice in choices)
 
     def _completion(self) -> JsonObject:
         if self.trace.stream:
@@ -251,9 +261,11 @@ class Record(AbstractAsyncContextManager["Record"]):
             except Exception as error:  # noqa: BLE001 - the border of a task: whatever it is, the hold must be settled
                 self._withhold(error)
         self._step("trace")
-        self._recorder.write(self.trace)
-        if self._hold is not None:
-            self._recorder.settle(self._hold, self._owed)
+        try:
+            self._recorder.write(self.trace)
+        finally:  # a trace that nobody could write must not keep the hold open as well
+            if self._hold is not None:
+                self._recorder.settle(self._hold, self._owed)
 
     def _withhold(self, error: Exception) -> None:
         code = error.code if isinstance(error, GuardError) else type(error).__name__

@@ -15,6 +15,7 @@ from llmguard.providers.sse import Event, EventReader, EventTooLarge
 
 _DONE: Final = b"[DONE]"
 _DECODER: Final = msgspec.json.Decoder()  # keeps nothing between calls
+_LARGEST_INDEX: Final = 1_000_000  # of a choice or a tool call; nobody asks for so many
 _UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
@@ -138,5 +139,47 @@ def _read_answer(model: Model, content: bytes | bytearray, *, part: str) -> Json
     return checked
 
 
-def _is_choice(choice: Any, part: str) -> bool:  # Any: not checked yet
-    return isinstance(choice, dict) and isinstance(choice.get(part), dict) and isinstance(choice.get("index", 0), int)
+def _is_choice(choice: Any, part: str) -> bool:  # Any: not checked yet, as everywhere below
+    return isinstance(choice, dict) and _is_index(choice.get("index", 0)) and _is_message(choice.get(part))
+
+
+def _is_index(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _LARGEST_INDEX
+
+
+def _is_message(message: Any) -> bool:
+    """Tell whether a message or delta has OpenAI's shape where somebody after us relies on it; the rest may be odd.
+
+    Source: OpenAI API reference, "chat.completion" and "chat.completion.chunk"; a list of parts as `content` is
+    Mistral's and some servers' own.
+    """
+    if not isinstance(message, dict):
+        return False
+    content, calls = message.get("content"), message.get("tool_calls")
+    return (
+        (_is_text(content) or (isinstance(content, list) and all(isinstance(item, dict) for item in content)))
+        and all(_is_text(message.get(name)) for name in ("role", "refusal", "reasoning_content"))
+        and _is_named(message.get("function_call"), "arguments")
+        and (calls is None or (isinstance(calls, list) and all(map(_is_call, calls))))
+    )
+
+
+def _is_call(call: Any) -> bool:
+    return (
+        isinstance(call, dict)
+        and _is_index(call.get("index", 0))
+        and _is_text(call.get("id"))
+        and _is_text(call.get("type"))
+        and _is_named(call.get("function"), "arguments")
+        and _is_named(call.get("custom"), "input")
+    )
+
+
+def _is_named(called: Any, given: str) -> bool:
+    if called is None:
+        return True
+    return isinstance(called, dict) and _is_text(called.get("name")) and _is_text(called.get(given))
+
+
+def _is_text(value: Any) -> bool:
+    return value is None or isinstance(value, str)

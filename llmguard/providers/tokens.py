@@ -54,6 +54,9 @@ _ENCODING_FILES: Final = {
 _LONGEST_RUN: Final = 4_096
 _RUNS: Final = re.compile(r"\S+|\s+")
 _MEDIA_PARTS: Final = frozenset({"image_url", "input_image", "image", "input_audio", "file", "video_url"})
+_NOT_GENERATED: Final = frozenset({"role", "type", "id", "index"})
+_MEDIA_FIELDS: Final = frozenset({"data", "b64_json"})  # base64: of `audio`, and of pictures
+_DATA_URL: Final = re.compile(r"data:[\w.+/-]{1,100};base64,")
 _COUNTED_OVER_JSON: Final = ("tools", "functions", "response_format", "prediction")
 
 
@@ -113,16 +116,14 @@ class TokenCounter:
         return total
 
     def count_answer(self, message: JsonObject, target: str) -> int:
-        """Return the output tokens of one choice's message, or of its deltas put together."""
-        total = 0
-        for name in ("content", "refusal", "reasoning_content"):
-            value = message.get(name)
-            total += self.count_tokens(value, target) if isinstance(value, str) else 0
-        for called in message.get("tool_calls") or ():
-            function = called.get("function") or {}
-            total += self.count_tokens(function.get("name") or "", target)
-            total += self.count_tokens(function.get("arguments") or "", target)
-        return total
+        """Return the output tokens of one choice's message, or of its deltas put together.
+
+        Every text counts, also in fields that we have never seen. Sound and pictures count as in a request.
+        """
+        return sum(
+            TOKENS_PER_MEDIA_PART if is_media else self.count_tokens(text, target)
+            for text, is_media in generated_texts(message)
+        )
 
     def input_allowance(self, body: JsonObject, model: Model) -> int:
         """Return the input tokens to reserve for a body at a model.
@@ -188,6 +189,22 @@ class TokenCounter:
         if len(self._young) >= self._generation:
             self._old, self._young = self._young, {}
         self._young[key] = count
+
+
+def generated_texts(message: JsonObject) -> Iterator[tuple[str, bool]]:
+    """Yield every text that a model wrote into a message or a delta, and whether it is encoded sound or a picture.
+
+    Roles, types, ids and indexes are not the model's; keys and empty texts are left out. Takes any JSON, of any depth.
+    """
+    waiting: list[tuple[str, Any]] = list(message.items())  # Any: not checked yet
+    while waiting:
+        name, value = waiting.pop()
+        if isinstance(value, dict):
+            waiting += value.items()
+        elif isinstance(value, list):
+            waiting += [(name, item) for item in value]
+        elif isinstance(value, str) and value and name not in _NOT_GENERATED:
+            yield value, name in _MEDIA_FIELDS or _DATA_URL.match(value) is not None
 
 
 def bundled_encodings() -> Path:

@@ -1,11 +1,30 @@
-"""What a provider says that a call used, read with distrust: figures that cannot be true are no figures."""
+"""What a provider says that a call used, read with distrust: figures that cannot be true are no figures.
 
-from collections.abc import Mapping
+And what is owed by it: early and incredible figures are not the last word.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from llmguard.domain.chat import JsonObject, Usage
+from llmguard.domain.quota import Amount
+from llmguard.providers.tokens import generated_texts
 
 _MOST_TOKENS: Final = 1_000_000_000  # no model reads or writes more in one call; beyond is garbage
+
+# A hold is the most that a request was expected to cost, so a true figure is hardly above it. One that is this many
+# times above the hold, and above what can be counted in the answer, is a provider's mistake: believed, a single such
+# answer would empty an app's month.
+IMPLAUSIBLE_FACTOR: Final = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Owed:
+    """What a call used. A `note` says why it is the whole hold: `usage_implausible` or `usage_unknown`."""
+
+    usage: Usage
+    note: JsonObject = field(default_factory=dict)
 
 
 def read_usage(body: JsonObject) -> Usage | None:
@@ -39,12 +58,87 @@ def read_usage(body: JsonObject) -> Usage | None:
     )
 
 
+def owed_for(
+    chunks: Sequence[JsonObject], input_tokens: int, held: Amount, count: Callable[[], int], *, stream: bool
+) -> Owed:
+    """Return what is owed for an answer, or for the part of it that came before a hang-up or an error.
+
+    A provider's figures are final when they came with the end of the answer or after it. Earlier ones are of the part
+    that was written by then, so each figure is at least what we count ourselves.
+
+    Args:
+        chunks: the whole completion, or the chunks of a stream, as the provider sent them.
+        input_tokens: what was sent, by our own count.
+        held: what was reserved for this request.
+        count: returns the output tokens in these chunks; asked only when they matter.
+        stream: which of the two it is.
+    """
+    reported, final = _reported(chunks)
+    if reported is None:
+        return Owed(Usage(input_tokens, count()))
+    usage = reported
+    if stream and not final:
+        most_input, most_output = max(reported.input_tokens, input_tokens), max(reported.output_tokens, count())
+        usage = replace(reported, input_tokens=most_input, output_tokens=most_output)
+    if usage.total_tokens > IMPLAUSIBLE_FACTOR * held.tokens and usage.total_tokens > IMPLAUSIBLE_FACTOR * (
+        input_tokens + count()
+    ):
+        said = {"input_tokens": reported.input_tokens, "output_tokens": reported.output_tokens}
+        return whole_hold(input_tokens, held, {"usage_implausible": said})
+    return Owed(usage)
+
+
+def whole_hold(input_tokens: int, held: Amount, note: JsonObject) -> Owed:
+    """Return the hold as what is owed: the upper bound that stands where no figure can be had or believed.
+
+    The note goes into the trace, where finance finds it and asks the provider for the true figure.
+    """
+    return Owed(Usage(input_tokens, max(0, held.tokens - input_tokens)), note)
+
+
 def is_usage_chunk(chunk: JsonObject) -> bool:
     """Tell whether a chunk is there for its usage alone, which an app that did not ask for it must not see.
 
     Source: OpenAI API reference, `stream_options.include_usage`: one more chunk, whose `choices` is empty.
     """
     return not chunk.get("choices") and isinstance(chunk.get("usage"), dict)
+
+
+def choices_of(chunk: JsonObject) -> Iterator[tuple[int, JsonObject]]:
+    """Yield the choices of a completion or chunk with their indexes; what is no choice is left out."""
+    choices = chunk.get("choices")
+    for choice in choices if isinstance(choices, list) else ():
+        if isinstance(choice, dict):
+            yield index_of(choice.get("index")) or 0, choice
+
+
+def index_of(value: Any) -> int | None:  # Any: not checked yet
+    """Return a value if it can be an index."""
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+
+
+def _reported(chunks: Sequence[JsonObject]) -> tuple[Usage | None, bool]:
+    """Return the last usage that can be true, and whether it came with or after the end of what was written."""
+    reported: Usage | None = None
+    final = False
+    unfinished: set[int] = set()
+    ended = False
+    for chunk in chunks:
+        for index, choice in choices_of(chunk):
+            if choice.get("finish_reason"):
+                unfinished.discard(index)
+                ended = True
+            elif _writes(choice.get("delta")):
+                unfinished.add(index)
+                final = False
+        usage = read_usage(chunk)
+        if usage is not None:
+            reported, final = usage, ended and not unfinished
+    return reported, final
+
+
+def _writes(delta: Any) -> bool:  # Any: not checked yet
+    return isinstance(delta, dict) and any(True for _ in generated_texts(delta))
 
 
 def _details(usage: JsonObject, *names: str) -> Mapping[str, Any]:  # Any: not checked yet

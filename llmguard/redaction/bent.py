@@ -23,18 +23,22 @@ _LONGEST_BRACKETED = LONGEST_MATCH - 2
 
 _OPEN = r"(?:\\{0,2}<|&lt;|&#60;|%3[Cc]|\uff1c|\\u003[cC])"
 _CLOSE = r"(?:\\{0,2}>|&gt;|&#62;|%3[Ee]|\uff1e|\\u003[eE])"
-_GAP = r"(?:[ _*`~\\-]|%5[Ff]|%20|&#95;|&nbsp;|\\u005[fF])"
+# A backslash that begins an escaped underscore or bracket is a part of it, so that a text has one reading only: with
+# two, a few hundred of them in a row would have more readings than a regular expression can try in a lifetime.
+_GAP = r"(?:[ _*`~-]|\\(?!u00(?:5[fF]|3[cCeE]))|%5[Ff]|%20|&#95;|&nbsp;|\\u005[fF])"
 
 _CODE_RUN = re.compile(rf"[A-Za-z]{{{STEM_LENGTH},}}")
 _OPEN_AT_START = re.compile(_OPEN)
 _OPEN_AT_END = re.compile(rf"{_OPEN}\Z")
 _OPEN_BEGUN = re.compile(r"&(?:l|lt|#|#6|#60)?|%3?|\\{1,2}|\\u(?:0|00|003)?")
-_GAPS = re.compile(rf"{_GAP}+")
+_GAPS = re.compile(rf"{_GAP}++")
 _GAPS_AT_END = re.compile(rf"{_GAP}+\Z")
-_GAPS_THEN_CLOSE = re.compile(rf"{_GAP}*{_CLOSE}")
+_GAPS_THEN_CLOSE = re.compile(rf"{_GAP}*+{_CLOSE}")
 _CLOSE_AT_END = re.compile(rf"{_CLOSE}\Z")
 _ESCAPE_BEGUN_AT_END = re.compile(r"(?:&[#a-z0-9]{0,5}|%[0-9A-Fa-f]?|\\{1,2}(?:u[0-9A-Fa-f]{0,3})?)\Z")
-_TYPE_ALONE = re.compile(rf"{_OPEN}{_GAP}*([A-Za-z0-9]+(?:{_GAP}+[A-Za-z0-9]+){{0,8}}){_GAP}*{_CLOSE}")
+_WORD = r"[A-Za-z0-9]++"
+# Nothing that was read is read again another way (possessive), and a gap or word holds no opening bracket: linear.
+_TYPE_ALONE = re.compile(rf"{_OPEN}{_GAP}*+({_WORD}(?:{_GAP}++{_WORD}){{0,8}}+){_GAP}*+{_CLOSE}")
 _OPEN_CHARACTERS = frozenset("<\uff1c&%\\")
 
 

@@ -14,6 +14,7 @@ from llmguard.redaction.ner import NER_RECOGNIZER, NerModel
 from llmguard.redaction.patterns import PatternPass
 from llmguard.redaction.profiles import Profile
 from llmguard.redaction.recognizer_list import deny_recognizer
+from llmguard.redaction.recognizers.escapes import unescaped
 from llmguard.redaction.recognizers.plausible import plausible
 
 Findings = tuple[Finding, ...]
@@ -79,6 +80,7 @@ class Detector:
         return _guarded(lambda: drop_duplicates(_over_threshold(plan, self._propose(plan, text))))
 
     def _propose(self, plan: Plan, text: str) -> list[Candidate]:
+        text = unescaped(text)
         deadline = Deadline(min(self._time_limit_seconds, _LEAST_SECONDS + len(text) * _SECONDS_A_CHARACTER))
         candidates = self._patterns.propose(text, plan.sought, deadline)
         if plan.deny is not None:
@@ -91,7 +93,8 @@ class Detector:
     def _resolve(self, plan: Plan, text: str, candidates: list[Candidate]) -> list[Finding]:
         if not candidates:
             return []
-        standing = [one for one in _over_threshold(plan, candidates) if _is_plausible(text, one)]
+        read = unescaped(text)
+        standing = [one for one in _over_threshold(plan, candidates) if _is_plausible(read, one)]
         standing = drop_duplicates(standing)
         if plan.allow:
             standing = [one for one in standing if not _is_allowed(plan, text, one)]

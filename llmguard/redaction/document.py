@@ -1,22 +1,24 @@
 """Which texts of a chat request or answer are read, and how changed texts get back into it.
 
-Everything that goes to a provider is read, also fields that we have never seen; only these are not:
+The default is to read: everything that goes to a provider, also fields that we have never seen. Unread are only:
 
-- of a message: `role`; of tool calls: `type` and the function's name; of content parts: `type`, and image, audio,
-  video and file data, which the preset forbids or allows;
-- of parameters: `STRUCTURAL_PARAMETERS`; of tools and schemas: `type`, `name`, `required`, `$ref`, `format` and the
-  like, and property names;
-- ids and JSON keys, unless they look like data themselves (an e-mail address, six digits or more, words with
-  capitals).
+- structure with the shape of structure (`units.is_token`; true, false, null; numbers below LARGE_NUMBER): roles, types,
+  ids, names of functions and schemas, `STRUCTURAL_PARAMETERS`, and the words of JSON Schema where a schema stands;
+- a `seed`, which may be any number;
+- the data of images, sound, video and files, in parts whose own type says that they are that: the preset forbids or
+  allows these;
+- keys of objects, unless they look like data (`units.looks_like_data`).
 
 Content that is a JSON object or array is read leaf by leaf, with the key as its label, and so are tool-call
 arguments.
 
-Of an answer, the texts are read before a trace keeps it. Those of a stream are read as what they grow to, so that a
-name cut in two is found; so are the tokens of the logprobs, which say the answer once more.
+Of an answer, the texts are read before a trace keeps it, by the same rule. Those of a stream are read as what they
+grow to, so that a name cut in two is found; so are the tokens of the logprobs, which say the answer once more. Of its
+parts, media are unread only if they are base64. Alternatives to a token are read if they are longer than tokens are,
+or look like data.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from llmguard.domain.chat import ChatRequest, JsonObject
@@ -27,28 +29,43 @@ from llmguard.redaction.units import (
     Field,
     Lines,
     Path,
-    Slot,
     Unit,
+    add_text,
+    arguments_units,
+    is_body_structure,
+    is_token,
     json_units,
     looks_like_data,
+    read_any,
+    read_bias,
+    read_key,
+    read_media,
+    read_name,
+    read_other,
+    read_schema,
+    read_structure,
     text_units,
     whole_unit,
-    worth_reading,
 )
 
 STRUCTURAL_PARAMETERS = frozenset(
-    {"audio", "logit_bias", "max_completion_tokens", "max_tokens", "modalities", "model", "n", "parallel_tool_calls"}
-    | {"reasoning_effort", "seed", "service_tier", "store", "stream", "stream_options", "tool_choice", "function_call"}
+    {"audio", "max_completion_tokens", "max_tokens", "modalities", "model", "n", "parallel_tool_calls"}
+    | {"reasoning_effort", "seed", "service_tier", "store", "stream", "stream_options"}
     | {"temperature", "top_p", "top_logprobs", "verbosity"}
 )
-_SCHEMA_PARAMETERS = frozenset({"tools", "functions", "response_format"})
-_SCHEMA_WORDS = frozenset({"type", "name", "required", "$ref", "format", "pattern", "$schema", "$id", "$anchor"})
-_SCHEMAS_BY_NAME = frozenset({"properties", "$defs", "definitions", "patternProperties", "dependentSchemas"})
-_SCHEMA_DATA = frozenset({"default", "const", "enum", "example", "examples"})
-_MEDIA = frozenset({"image_url", "input_image", "input_audio", "image", "audio", "video_url", "video"})
-_MEDIA_DATA = frozenset({"file_data", "file_id", "data", "url"})
-_IDS = frozenset({"id", "tool_call_id", "tool_use_id", "call_id"})
-_SKIPPED_IN_MESSAGE = frozenset({"role"})
+_SCHEMA_PARAMETERS = frozenset({"tools", "functions", "response_format", "tool_choice", "function_call"})
+_IMAGES = frozenset({"image_url", "image", "source"})
+_MEDIA = {  # by the type of a part: where it carries what nobody can read here
+    "image_url": _IMAGES,
+    "input_image": _IMAGES,
+    "image": _IMAGES,
+    "input_audio": frozenset({"input_audio"}),
+    "audio": frozenset({"audio"}),
+    "file": frozenset({"file"}),
+    "input_file": frozenset({"file"}),
+    "video_url": frozenset({"video_url"}),
+    "video": frozenset({"video"}),
+}
 
 
 def request_units(request: ChatRequest) -> list[Unit]:
@@ -59,45 +76,56 @@ def request_units(request: ChatRequest) -> list[Unit]:
     rest = Lines()
     for name, value in request.parameters.items():
         path: Path = ("parameters", name)
+        read_key(name, path[:1], rest)
         if name in STRUCTURAL_PARAMETERS:
-            continue
-        if name in _SCHEMA_PARAMETERS:
+            if name != "seed" or not isinstance(value, int):
+                read_structure(value, path, name, rest)
+        elif name in _SCHEMA_PARAMETERS:
             lines = Lines()
-            _read_schema(value, path, name, lines)
+            read_schema(value, path, name, lines)
             units += lines.unit()
+        elif name == "logit_bias" and isinstance(value, dict):
+            read_bias(value, path, rest)
         elif name == "prediction" and isinstance(value, dict):
-            units += _content_units(value.get("content"), (*path, "content"))
+            units += _prediction_units(value, path, rest)
         else:
             read_any(value, path, name, rest)
     return units + rest.unit()
 
 
-def message_units(message: JsonObject, path: Path) -> list[Unit]:
-    """Return what is read of one message of a request or an answer."""
+def message_units(message: JsonObject, path: Path, *, sent: bool = True) -> list[Unit]:
+    """Return what is read of one message.
+
+    Args:
+        message: of a request or an answer.
+        path: its place.
+        sent: whether it is one of a request.
+    """
     units: list[Unit] = []
     rest = Lines()
     for name, value in message.items():
         place = (*path, name)
-        if value is None or name in _SKIPPED_IN_MESSAGE:
+        if name == "role":
+            read_structure(value, place, name, rest)
             continue
         if name == "content":
-            units += _content_units(value, place)
-        elif name == "tool_calls" and isinstance(value, list):
+            units += _content_units(value, place, sent=sent)
+            continue
+        read_key(name, path, rest)
+        if name == "tool_calls" and isinstance(value, list):
             for index, call in enumerate(value):
                 units += _call_units(call, (*place, index), rest)
         elif name == "function_call" and isinstance(value, dict):
             units += _function_units(value, place, rest)
-        elif isinstance(value, str) and name not in _IDS and name != "name":
+        elif name == "name" and isinstance(value, str):
+            read_name(value, message.get("role"), place, rest)
+        elif name == "audio" and isinstance(value, dict):
+            read_media(value, place, name, rest, sent=False)
+        elif isinstance(value, str) and not (name.endswith("id") and is_token(value)):
             units += text_units(place, value)
         else:
             read_any(value, place, name, rest)
     return units + rest.unit()
-
-
-def arguments_units(field: Field) -> list[Unit]:
-    """Return what is read of tool-call arguments: the leaves, or the text as it is if it is no JSON object."""
-    units = json_units(field)
-    return whole_unit(field) if units is None else units
 
 
 def content_field_units(field: Field) -> list[Unit]:
@@ -106,98 +134,66 @@ def content_field_units(field: Field) -> list[Unit]:
     return whole_unit(field) if units is None else units
 
 
-def _content_units(content: Any, path: Path) -> list[Unit]:  # a text, a list of parts, or what no one has seen yet
+def _content_units(content: Any, path: Path, *, sent: bool) -> list[Unit]:  # a text, parts, or what no one has seen
     if isinstance(content, str):
         return content_field_units(Field(path, content))
-    units: list[Unit] = []
     rest = Lines()
-    for index, part in enumerate(content if isinstance(content, list) else ()):
+    if not isinstance(content, list):
+        read_any(content, path, "content", rest)
+        return rest.unit()
+    units: list[Unit] = []
+    for index, part in enumerate(content):
         place = (*path, index)
         if not isinstance(part, dict):
             read_any(part, place, "content", rest)
             continue
+        media = _MEDIA.get(str(part.get("type")), frozenset())
         for name, value in part.items():
             if name in {"text", "refusal"} and isinstance(value, str):
                 units += content_field_units(Field((*place, name), value))
-            elif name == "file" and isinstance(value, dict):
-                _read_members(value, (*place, name), rest, _MEDIA_DATA)
-            elif name != "type" and name not in _MEDIA:
-                read_any(value, (*place, name), name, rest)
-    if isinstance(content, dict):
-        read_any(content, path, "content", rest)
+            elif name in media:
+                read_media(value, (*place, name), name, rest, sent=sent)
+            else:
+                read_other(name, value, place, rest)
     return units + rest.unit()
 
 
-def _call_units(call: Any, path: Path, rest: Lines) -> list[Unit]:  # a tool call, checked here
+def _call_units(call: Any, path: Path, rest: Lines) -> list[Unit]:  # JSON of any shape
     if not isinstance(call, dict):
+        read_any(call, path, "tool_calls", rest)
         return []
     units: list[Unit] = []
     for name, value in call.items():
-        if name == "function" and isinstance(value, dict):
+        if name in {"function", "custom"} and isinstance(value, dict):
             units += _function_units(value, (*path, name), rest)
-        elif name == "custom" and isinstance(value, dict):
-            units += text_units((*path, name, "input"), str(value.get("input") or ""))
-        elif name not in {"type", "index"}:
-            read_any(value, (*path, name), name, rest)
+        else:
+            read_other(name, value, path, rest)
     return units
 
 
 def _function_units(function: JsonObject, path: Path, rest: Lines) -> list[Unit]:
-    arguments = function.get("arguments")
-    if isinstance(arguments, str):
-        units = arguments_units(Field((*path, "arguments"), arguments))
-        _read_members(function, path, rest, {"name", "arguments"})
-        return units
-    _read_members(function, path, rest, {"name"})
-    return []
+    units: list[Unit] = []
+    for name, value in function.items():
+        place = (*path, name)
+        if name == "arguments" and isinstance(value, str):
+            units += arguments_units(Field(place, value))
+        elif name == "input" and isinstance(value, str):
+            units += text_units(place, value)
+        elif name == "name":
+            read_structure(value, place, name, rest)
+        else:
+            read_other(name, value, path, rest)
+    return units
 
 
-def read_any(node: Any, path: Path, label: str, lines: Lines) -> None:  # JSON of any shape
-    """Read every leaf of a value of which nothing is known."""
-    match node:
-        case str():
-            is_id = path[-1] in _IDS
-            if node.strip() and (not is_id or looks_like_data(node)):
-                lines.add(label, node, Slot(Field(path, node), 0, 0, "key" if is_id else "plain", 0, len(node)))
-        case bool() | None:
-            return
-        case int():
-            literal = str(node)
-            if worth_reading(literal):
-                lines.add(label, literal, Slot(Field(path, literal, "number"), 0, 0, "number", 0, len(literal)))
-        case list():
-            for index, item in enumerate(node):
-                read_any(item, (*path, index), label, lines)
-        case dict():
-            _read_members(node, path, lines, ())
-
-
-def _read_members(node: JsonObject, path: Path, lines: Lines, skipped: Iterable[str]) -> None:
-    for key, value in node.items():
-        if key in skipped:
-            continue
-        if looks_like_data(key):
-            lines.add("", key, Slot(Field((*path, key), key, "key"), 0, 0, "key", 0, len(key)))
-        read_any(value, (*path, key), key, lines)
-
-
-def _read_schema(node: Any, path: Path, label: str, lines: Lines) -> None:  # JSON of any shape
-    """Read the texts of a tool or JSON Schema: descriptions, defaults, examples, not its vocabulary."""
-    if isinstance(node, list):
-        for index, item in enumerate(node):
-            _read_schema(item, (*path, index), label, lines)
-    elif not isinstance(node, dict):
-        read_any(node, path, label, lines)
-    else:
-        for word, value in node.items():
-            place = (*path, word)
-            if word in _SCHEMAS_BY_NAME and isinstance(value, dict):
-                for name, schema in value.items():
-                    _read_schema(schema, (*place, name), name, lines)
-            elif word in _SCHEMA_DATA:
-                read_any(value, place, label, lines)
-            elif word not in _SCHEMA_WORDS or isinstance(value, dict):
-                _read_schema(value, place, word, lines)
+def _prediction_units(prediction: JsonObject, path: Path, rest: Lines) -> list[Unit]:
+    units: list[Unit] = []
+    for name, value in prediction.items():
+        if name == "content":
+            units += _content_units(value, (*path, name), sent=True)
+        else:
+            read_other(name, value, path, rest)
+    return units
 
 
 def rewrite(root: JsonObject, edits: Mapping[Field, list[Edit]]) -> JsonObject:
@@ -213,7 +209,8 @@ def rewrite(root: JsonObject, edits: Mapping[Field, list[Edit]]) -> JsonObject:
         if field.kind == "key":
             continue
         if not field.pieces:
-            _put(copies, field.path, apply(field.source, changes))
+            for path in (field.path, *field.also):
+                _put(copies, path, apply(field.source, changes))
             continue
         texts = [text for _, text in field.pieces]
         for (path, old), new in zip(field.pieces, recut(texts, changes), strict=True):
@@ -259,20 +256,22 @@ def _own(copies: dict[Path, Any], path: Path) -> Any:  # a dict or list
     return copies[path]
 
 
-_UNREAD = frozenset({"id", "object", "created", "model", "usage", "system_fingerprint", "service_tier", "choices"})
-_UNREAD_IN_CHOICE = frozenset({"index", "finish_reason", "message", "delta", "logprobs"})
+_SECONDS = range(10**9, 4 * 10**9)  # `created`, from 2001 to 2096
+_LONGEST_ALTERNATIVE = 16  # characters of one token of a model
+_TOKEN_MEMBERS = frozenset({"token", "logprob", "bytes", "top_logprobs"})
+_READ_BY_ITSELF = frozenset({"message", "delta", "logprobs"})
 
 
 def answer_units(answer: JsonObject) -> list[Unit]:
     """Return everything of a chat.completion body that is read, by its path in the body."""
     units: list[Unit] = []
     rest = Lines()
-    _read_rest(answer, (), rest)
+    _read_body(answer, (), rest, {})
     for position, choice in enumerate(answer.get("choices") or ()):
         path: Path = ("choices", position)
-        units += message_units(choice.get("message") or {}, (*path, "message"))
+        units += message_units(choice.get("message") or {}, (*path, "message"), sent=False)
         growing: dict[object, Field] = {}
-        for key, place, text in _tokens(choice, path):
+        for key, place, text in _tokens(choice, path, rest):
             _grow(growing, key, place, text)
         units += _grown(growing)
     return units + rest.unit()
@@ -282,38 +281,107 @@ def chunk_units(chunks: list[JsonObject]) -> list[Unit]:
     """Return everything of the chunks of a stream that is read, by its path in `{"chunks": chunks}`."""
     growing: dict[object, Field] = {}
     rest = Lines()
+    repeated: dict[tuple[str, str], Field | None] = {}
     for number, chunk in enumerate(chunks):
-        _read_rest(chunk, ("chunks", number), rest)
+        _read_body(chunk, ("chunks", number), rest, repeated)
         for position, choice in enumerate(chunk.get("choices") or ()):
             path: Path = ("chunks", number, "choices", position)
             index = choice.get("index", position)
             delta = choice.get("delta") or {}
-            for key, place, text in delta_texts(delta):
-                _grow(growing, (index, *key), (*path, "delta", *place), text)
-            for key, place, text in _tokens(choice, path):
+            grown: set[Path] = set()
+            for key, step, text in delta_texts(delta):
+                place = (*path, "delta", *step)
+                grown.add(place)
                 _grow(growing, (index, *key), place, text)
-            for name, value in delta.items():
-                if isinstance(value, list) and name != "tool_calls":
-                    read_any(value, (*path, "delta", name), name, rest)
+            for key, place, text in _tokens(choice, path, rest):
+                _grow(growing, (index, *key), place, text)
+            _read_delta(delta, (*path, "delta"), grown, rest)
     return _grown(growing) + rest.unit()
 
 
-def _read_rest(body: JsonObject, path: Path, rest: Lines) -> None:
-    """Read what a provider adds to OpenAI's fields, such as citations."""
+def _read_body(body: JsonObject, path: Path, rest: Lines, repeated: dict[tuple[str, str], Field | None]) -> None:
+    """Read what stands around the messages; what every chunk of a stream repeats, once."""
     for name, value in body.items():
-        if name not in _UNREAD:
+        if name == "choices":
+            continue
+        read_key(name, path, rest)
+        if isinstance(value, str):
+            _read_repeated(name, value, (*path, name), rest, repeated)
+        elif name == "usage":
+            read_structure(value, (*path, name), name, rest)
+        elif name != "created" or value not in _SECONDS:
             read_any(value, (*path, name), name, rest)
     for position, choice in enumerate(body.get("choices") or ()):
         for name, value in choice.items():
-            if name not in _UNREAD_IN_CHOICE:
-                read_any(value, (*path, "choices", position, name), name, rest)
+            if name not in _READ_BY_ITSELF:
+                read_other(name, value, (*path, "choices", position), rest)
 
 
-def _tokens(choice: JsonObject, path: Path) -> Iterator[tuple[Path, Path, str]]:
+def _read_repeated(
+    name: str, text: str, place: Path, rest: Lines, repeated: dict[tuple[str, str], Field | None]
+) -> None:
+    if (name, text) in repeated:
+        known = repeated[name, text]
+        if known is not None:
+            known.also.append(place)
+        return
+    repeated[name, text] = one = None if is_body_structure(name, text) else Field(place, text)
+    if one is not None:
+        add_text(name, one, rest)
+
+
+def _read_delta(node: JsonObject, path: Path, grown: set[Path], rest: Lines) -> None:
+    """Read what does not grow in a delta."""
+    for name, value in node.items():
+        place = (*path, name)
+        read_key(name, path, rest)
+        if place in grown:
+            continue
+        if name in {"role", "type", "name"}:
+            read_structure(value, place, name, rest)
+        elif name == "data":
+            read_media(value, place, name, rest, sent=False)
+        elif name == "tool_calls" and isinstance(value, list):
+            for position, call in enumerate(value):
+                _read_delta(call, (*place, position), grown, rest)
+        elif isinstance(value, dict):
+            _read_delta(value, place, grown, rest)
+        else:
+            read_any(value, place, name, rest)
+
+
+def _tokens(choice: JsonObject, path: Path, rest: Lines) -> Iterator[tuple[Path, Path, str]]:
+    """Yield the tokens of the logprobs, which grow, and read what stands beside them."""
     logprobs: Any = choice.get("logprobs")  # an object or null
-    for name, tokens in (logprobs or {}).items():
-        for position, token in enumerate(tokens or ()):
-            yield ("logprobs", name), (*path, "logprobs", name, position, "token"), str(token.get("token", ""))
+    if not isinstance(logprobs, dict):
+        return read_any(logprobs, (*path, "logprobs"), "logprobs", rest)
+    for name, tokens in logprobs.items():
+        place = (*path, "logprobs", name)
+        read_key(name, place[:-1], rest)
+        if not isinstance(tokens, list):
+            read_any(tokens, place, name, rest)
+            continue
+        for position, token in enumerate(tokens):
+            if not isinstance(token, dict):
+                read_any(token, (*place, position), name, rest)
+                continue
+            yield ("logprobs", name), (*place, position, "token"), str(token.get("token", ""))
+            _read_beside(token, (*place, position), rest)
+
+
+def _read_beside(token: JsonObject, path: Path, rest: Lines) -> None:
+    """Read the alternatives to a token, and what nobody knows of it."""
+    for name in sorted(token.keys() - _TOKEN_MEMBERS):
+        read_other(name, token[name], path, rest)
+    for position, other in enumerate(token.get("top_logprobs") or ()):
+        place = (*path, "top_logprobs", position)
+        if not isinstance(other, dict):
+            read_any(other, place, "token", rest)
+            continue
+        text = str(other.get("token", ""))
+        if len(text) > _LONGEST_ALTERNATIVE or looks_like_data(text):
+            add_text("token", Field((*place, "token"), text, pieces=[((*place, "token"), text)]), rest)
+        _read_beside(other, place, rest)
 
 
 def _grow(growing: dict[object, Field], key: object, path: Path, text: str) -> None:

@@ -23,19 +23,21 @@ _Span = tuple[int, int, str]
 _PADDING = 4  # rows of zeros that spaCy puts around a text
 _LOOK_AHEAD = 8  # tokens inside an entity that are scored at a time
 _EPSILON = np.float32(1e-8)  # Source: thinc 8.3.14, layernorm._get_moments
-_KNOWN_SHAPE = (
-    "extract_features>>list2ragged>>with_array(ints-getitem>>hashembed|ints-getitem>>hashembed|ints-getitem>>hashembed|"
-    "ints-getitem>>hashembed)>>with_array(maxout>>layernorm>>dropout)>>ragged2list>>with_array(residual(expand_window>>"
-    "maxout>>layernorm>>dropout)>>residual(expand_window>>maxout>>layernorm>>dropout)>>residual(expand_window>>maxout>>"
-    "layernorm>>dropout)>>residual(expand_window>>maxout>>layernorm>>dropout))>>list2array>>linear"
+_HASHES = (
+    "extract_features>>list2ragged>>with_array("
+    "ints-getitem>>hashembed|ints-getitem>>hashembed|ints-getitem>>hashembed|ints-getitem>>hashembed)"
 )
+_ENCODER = ">>with_array(maxout>>layernorm>>dropout)>>ragged2list>>with_array({})>>list2array>>linear".format(
+    ">>".join(["residual(expand_window>>maxout>>layernorm>>dropout)"] * 4)
+)
+_KNOWN_SHAPES = (_HASHES + _ENCODER, f"{_HASHES}|static_vectors{_ENCODER}")  # spaCy's small models; those with vectors
 
 
 def is_known(component: Any) -> bool:  # spaCy's EntityRecognizer, untyped, here and below
     """Say whether this component has the architecture that `NerMatrices` computes."""
     model = component.model
     return (
-        model.layers[0].name == _KNOWN_SHAPE
+        model.layers[0].name in _KNOWN_SHAPES
         and model.attrs["has_upper"]
         and not model.attrs["unseen_classes"]
         and component.cfg["beam_width"] == 1

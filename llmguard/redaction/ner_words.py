@@ -37,7 +37,7 @@ class WordTable:
     def __init__(  # spaCy's Language, thinc's Model; both untyped
         self, pipeline: Any, embed: Any, *, kept_words: int = _KEPT_WORDS
     ) -> None:
-        """Take the tokenizer, and the layers that embed a word: hash embeddings and the mixture of them.
+        """Take the tokenizer, and the layers that embed a word: hash embeddings, vectors if it has any, their mixture.
 
         Args:
             pipeline: its tokenizer is used.
@@ -46,9 +46,9 @@ class WordTable:
         """
         self._pipeline = pipeline
         self._kept_words = kept_words
-        self._hash_embed = embed.layers[2].layers[0]
-        self._mix = embed.layers[3].layers[0]
-        self._rows = np.empty((kept_words, self._mix.layers[0].layers[0].get_dim("nO")), dtype=np.float32)
+        self._embed_doc = embed.predict
+        width = self._embed_doc([pipeline.make_doc("a")])[0].shape[1]
+        self._rows = np.empty((kept_words, width), dtype=np.float32)
         self._is_space = np.zeros(kept_words, dtype=bool)
         self._row_of: dict[tuple[int, int], int] = {}
         self._tokens_of: dict[str, tuple[_Token, ...]] = {}
@@ -107,14 +107,14 @@ class WordTable:
     def _embed(self, doc: Any) -> list[int]:
         """Return the row of each token; new ones are computed by spaCy's own layers."""
         # ORTH fixes prefix, suffix and shape; the tokenizer's exceptions may give a token a NORM of its own
-        features = doc.to_array(["ORTH", "NORM", "PREFIX", "SUFFIX", "SHAPE", "IS_SPACE"])
+        features = doc.to_array(["ORTH", "NORM", "IS_SPACE"])
         forms = list(zip(features[:, 0].tolist(), features[:, 1].tolist(), strict=True))
         fresh = {form: place for place, form in enumerate(forms) if form not in self._row_of}
         if fresh:
             places = list(fresh.values())
             first = len(self._row_of)
-            self._rows[first : first + len(fresh)] = self._mix.predict(self._hash_embed.predict(features[places, 1:5]))
-            self._is_space[first : first + len(fresh)] = features[places, 5]
+            self._rows[first : first + len(fresh)] = self._embed_doc([doc])[0][places]
+            self._is_space[first : first + len(fresh)] = features[places, 2]
             self._row_of.update(zip(fresh, range(first, first + len(fresh)), strict=True))
         return [self._row_of[form] for form in forms]
 

@@ -4,7 +4,7 @@ What a recognizer finds is what Presidio would have it find: its own regexes by 
 own `analyze` where it has one. The contract with recognizers, Presidio's and ours:
 
 - A `PatternRecognizer` with Presidio's `analyze`: each pattern is run on its own, if it fired.
-- A `GatedRecognizer` of ours: if none of its `triggers` matches, it finds nothing; `find_fired` is told which can match.
+- A `GatedRecognizer` of ours: if none of its `triggers` matches, it finds nothing; `find_fired` is told which may.
 - Another `PatternRecognizer` with its own `analyze`: its patterns are gates. If none matches, it finds nothing.
 - Any other recognizer: `analyze` runs on every text, unless it is Presidio's phone recognizer.
 - All are called without NLP artifacts, on windows of a long text, from several threads.
@@ -120,9 +120,10 @@ class PatternPass:
         group = _DIALECTS.index("re" if isinstance(recognizer, GatedRecognizer) else "regex")
         triggers = self._triggers[group]
         first = len(triggers)
+        has_patterns = isinstance(recognizer, PatternRecognizer)
         if isinstance(recognizer, GatedRecognizer):
             triggers.extend(Trigger(pattern, flags) for pattern, flags in recognizer.triggers)
-        elif isinstance(recognizer, PatternRecognizer):
+        elif has_patterns:
             flags = int(recognizer.global_regex_flags or 0)
             triggers.extend(Trigger(pattern.regex, flags) for pattern in recognizer.patterns)
             if type(recognizer).analyze is PatternRecognizer.analyze:

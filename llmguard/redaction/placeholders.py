@@ -104,6 +104,7 @@ STEM_LENGTH = 2 * PAIRS_IN_STEM
 _CONSONANTS = "BCDFGHJKLMNPQRSTVWXZ"
 _VOWELS = "AEIOU"
 _PAIRS = tuple(consonant + vowel for consonant in _CONSONANTS for vowel in _VOWELS)
+STEM_PATTERN = rf"(?:[{_CONSONANTS}][{_VOWELS}]){{{PAIRS_IN_STEM}}}"
 
 _CANONICAL = re.compile(rf"<[A-Z][A-Z0-9_]*_(?:[{_CONSONANTS}][{_VOWELS}]){{6,9}}>")
 _DROPPED = re.compile(r"<([A-Z][A-Z0-9_]*)>")
@@ -161,9 +162,12 @@ def mask(text: str, spans: Sequence[tuple[int, int]]) -> str:
 
     Else `<EMAIL_ADDRESS_…>` is read as a label of what follows, and its letters as a name.
     """
+    parts: list[str] = []
+    at = 0
     for start, end in spans:
-        text = f"{text[:start]}<{'_' * (end - start - 2)}>{text[end:]}"
-    return text
+        parts += text[at:start], f"<{'_' * (end - start - 2)}>"
+        at = end
+    return "".join((*parts, text[at:]))
 
 
 def _spell(number: int, pairs: int) -> str:

@@ -5,6 +5,7 @@ or was made by another version, processor or translation of ours, is passed over
 """
 
 import hashlib
+import importlib.metadata
 import json
 import os
 import platform
@@ -94,7 +95,7 @@ def _refuse_shared(status: os.stat_result) -> None:
 
 def _circumstances() -> bytes:
     """Return what a database depends on besides its triggers: library, processor, and our translation."""
-    facts = [hyperscan.__version__, platform.machine(), _processor_features()]
+    facts = [importlib.metadata.version("hyperscan"), platform.machine(), _processor_features()]
     facts += [Path(__file__).with_name(name).read_text(encoding="utf-8") for name in _SOURCES]
     return "\0".join(facts).encode()
 

@@ -1,22 +1,21 @@
 """Once a value is hidden in a conversation, every occurrence of it in every text is hidden.
 
 An occurrence has word borders on both sides. Most values are looked for as they are spelled; a person's full name in
-any case and spacing, and its parts (see `normalise.name_parts`) as spelled, capitalised and in capitals, since the
+any case and spacing, and its parts (see `placeholders.name_parts`) as spelled, capitalised and in capitals, since the
 lower-case form of many names is an everyday word.
 """
 
-import re
-from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Iterable, Sequence
-from itertools import accumulate
+from itertools import accumulate, chain
+from operator import itemgetter
 
+from llmguard.redaction.occurrences import Phrases, folded, words_of
 from llmguard.redaction.placeholders import PERSON, name_parts
-from llmguard.redaction.spans import Span, cut_to_slot
+from llmguard.redaction.spans import Span, cut_to_slot, overlapping
 from llmguard.redaction.units import Unit
 
 SHORTEST_VALUE = 3  # characters; shorter ones are everywhere
 _SHORTEST_NUMBER = 4  # digits of a value that has nothing else
-_SPACES = re.compile(r"\s+")
 
 
 class KnownValues:
@@ -33,12 +32,12 @@ class KnownValues:
         """
         self._allow = allow
         self._exact: dict[str, str] = {}
-        self._names: set[tuple[str, ...]] = set()
+        self._names: set[str] = set()
         for entity_type, text in values:
             self._add(entity_type, text)
             parts = name_parts(text) if entity_type == PERSON else ()
             if parts:
-                self._names.add(tuple(text.lower().split()))
+                self._names.add(text.strip())
             for part in parts:
                 for spelling in (part, part.capitalize(), part.upper()):
                     self._add(PERSON, spelling)
@@ -55,76 +54,68 @@ class KnownValues:
 
         A longer occurrence takes the place of shorter spans inside it; one that only overlaps a span is left alone.
         """
-        texts = [unit.text for unit in units]
-        begins = [0, *accumulate(len(text) + 1 for text in texts)]
-        found: dict[int, list[tuple[int, int, str]]] = {}
-        for start, end, entity_type in self._occurrences("\0".join(texts)):
-            index = bisect_right(begins, start) - 1
-            found.setdefault(index, []).append((start - begins[index], end - begins[index], entity_type))
-        return [
-            _with(unit, own, found[index], closed[index]) if index in found else list(own)
-            for index, (unit, own) in enumerate(zip(units, spans, strict=True))
-        ]
-
-    def _occurrences(self, text: str) -> Iterable[tuple[int, int, str]]:
-        for value, entity_type in self._exact.items():
-            at = text.find(value)
-            while at >= 0:
-                if _has_borders(text, at, at + len(value)):
-                    yield at, at + len(value), entity_type
-                at = text.find(value, at + 1)
-        if not self._names:
-            return
-        lower = text.lower()
-        if len(lower) != len(
-            text
-        ):  # one capital of Turkish has two characters in lower case, and would shift the places
-            lower = "".join(one if len(one.lower()) != 1 else one.lower() for one in text)
-        for words in self._names:
-            at = lower.find(words[0])
-            while at >= 0:
-                end = _end_of(lower, at, words)
-                if end is not None and _has_borders(text, at, end):
-                    yield at, end, PERSON
-                at = lower.find(words[0], at + 1)
+        words = [words_of(unit.text) for unit in units]
+        exact = _present(((words_of(text), entity_type) for text, entity_type in self._exact.items()), words)
+        found = [list(exact.find(own)) for own in words]
+        if self._names:
+            alike = [folded(own) for own in words]
+            names = _present(((folded(words_of(name)), PERSON) for name in self._names), alike)
+            for places, own in zip(found, alike, strict=True):
+                places.extend(names.find(own))
+        return [_spread(*one) for one in zip(units, spans, closed, words, found, strict=True)]
 
 
-def _end_of(text: str, at: int, words: Sequence[str]) -> int | None:
-    end = at + len(words[0])
-    for word in words[1:]:
-        spaces = _SPACES.match(text, end)
-        if spaces is None or not text.startswith(word, spaces.end()):
-            return None
-        end = spaces.end() + len(word)
-    return end
+def _present(phrases: Iterable[tuple[list[str], str]], texts: Sequence[Sequence[str]]) -> Phrases:
+    """Return what looks for those phrases whose words are all there: most values of a request are in no answer."""
+    there = set(chain.from_iterable(texts))
+    return Phrases({tuple(words): entity_type for words, entity_type in phrases if there.issuperset(words)})
 
 
-def _has_borders(text: str, start: int, end: int) -> bool:
-    before, after = text[start - 1 : start], text[end : end + 1]
-    return not (_is_word(before) and _is_word(text[start])) and not (_is_word(after) and _is_word(text[end - 1]))
-
-
-def _is_word(character: str) -> bool:
-    return character.isalnum() or character == "_"
+def _spread(
+    unit: Unit,
+    own: Sequence[Span],
+    closed: Sequence[tuple[int, int]],
+    words: Sequence[str],
+    found: Iterable[tuple[int, int, str]],
+) -> list[Span]:
+    """Return the spans of one unit with the occurrences found among its words."""
+    begins = [0, *accumulate(map(len, words))] if found else []
+    types: dict[tuple[int, int], str] = {}
+    for first, last, entity_type in found:
+        types.setdefault((begins[first], begins[last]), entity_type)
+    return _with(unit, own, types, closed) if types else list(own)
 
 
 def _with(
-    unit: Unit, own: Sequence[Span], found: Sequence[tuple[int, int, str]], closed: Sequence[tuple[int, int]]
+    unit: Unit, own: Sequence[Span], found: dict[tuple[int, int], str], closed: Sequence[tuple[int, int]]
 ) -> list[Span]:
     spans = list(own)
-    known = {(span.start, span.end) for span in own}
-    news = sorted({one for one in found if one[:2] not in known}, key=_longest_first)
-    for start, end, entity_type in news:
-        if any(start < closed_end and closed_start < end for closed_start, closed_end in closed):
+    cut = bytearray(len(unit.text) + 1)  # 1 between two characters of a span: nothing else may begin or end there
+    for span in own:
+        _close(cut, span)
+        found.pop(span[:2], None)
+    for start, end in sorted(found, key=_longest_first):
+        if cut[start] or cut[end] or any(overlapping(closed, start, end)):
             continue
-        span = _whole_span(unit, start, end, entity_type)
-        if span is None:
-            continue
-        first = bisect_right(spans, span.start, key=_end)
-        last = bisect_left(spans, span.end, key=_begin)
-        if all(span.start <= other.start and other.end <= span.end for other in spans[first:last]):
-            spans[first:last] = [span]
-    return spans
+        new = _whole_span(unit, start, end, found[start, end])
+        if new is not None and not (cut[new.start] or cut[new.end]):
+            _close(cut, new)
+            spans.append(new)
+    return _outermost(spans)
+
+
+def _close(cut: bytearray, span: Span) -> None:
+    cut[span.start + 1 : span.end] = bytes([1]) * (span.end - span.start - 1)
+
+
+def _outermost(spans: list[Span]) -> list[Span]:
+    """Return those of spans, of which none crosses another, that lie in no other; of two alike the later."""
+    by_place = {(span.start, -span.end): span for span in spans}
+    kept: list[Span] = []
+    for _, span in sorted(by_place.items(), key=itemgetter(0)):
+        if not kept or span.start >= kept[-1].end:
+            kept.append(span)
+    return kept
 
 
 def _whole_span(unit: Unit, start: int, end: int, entity_type: str) -> Span | None:
@@ -137,13 +128,5 @@ def _whole_span(unit: Unit, start: int, end: int, entity_type: str) -> Span | No
     return cut_to_slot(unit, start, end, entity_type, slots[0])
 
 
-def _longest_first(found: tuple[int, int, str]) -> tuple[int, int]:
+def _longest_first(found: tuple[int, int]) -> tuple[int, int]:
     return found[0] - found[1], found[0]
-
-
-def _begin(span: Span) -> int:
-    return span.start
-
-
-def _end(span: Span) -> int:
-    return span.end

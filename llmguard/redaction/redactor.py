@@ -9,6 +9,8 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from itertools import islice
 from typing import Protocol, TypeVar
 
 from llmguard.domain.chat import ChatRequest, JsonObject
@@ -16,16 +18,20 @@ from llmguard.domain.errors import Fault, Refusal
 from llmguard.domain.secrets import derive_key
 from llmguard.redaction.document import answer_units, chunk_units, place_name, request_units, rewrite
 from llmguard.redaction.findings import Action, Finding
+from llmguard.redaction.jsontext import positions
+from llmguard.redaction.lookalikes import plain
 from llmguard.redaction.placeholders import PERSON, PlaceholderCodes, mask, protected_spans, spell_dropped
 from llmguard.redaction.profiles import Profile
 from llmguard.redaction.propagation import KnownValues
-from llmguard.redaction.spans import Edit, Span, apply, spans_of
+from llmguard.redaction.spans import Edit, Span, spans_of
 from llmguard.redaction.units import Field, Unit, text_units
 from llmguard.redaction.vault import Vault
 
 _SECRETS = frozenset({"API_KEY", "PASSWORD", "PRIVATE_KEY"})
 T = TypeVar("T")
-_INLINE_SPANS = 200  # about ten microseconds each: more of them would hold up the event loop
+_INLINE_SPANS = 200  # about twenty microseconds each: more of them would hold up the event loop
+_INLINE_CHARACTERS = 50_000  # so would longer documents
+_NODE = 16  # characters that take as long to read as one more node of a document
 _JSON_FORMATS = frozenset({"json_object", "json_schema"})
 
 
@@ -95,19 +101,9 @@ class Redactor:
         """
         rules = self._rules(profile)
         vault = Vault(app, profile, PlaceholderCodes(self._key, app), json_mode=_asks_for_json(request))
-        units = request_units(request)
-        spans = await self._spans(units, rules, ())
-        if not any(spans):
-            return Redacted(request, vault, {})
-        _refuse_blocked(spans, rules)
-        entities = dict(Counter(span.entity_type for own in spans for span in own))
-        edits = await _beside_the_loop(spans, lambda: _edits(units, spans, rules.actions, vault))
-        if not edits:
-            return Redacted(request, vault, entities)
-        body = {"messages": request.messages, "parameters": request.parameters}
-        root = await _beside_the_loop(spans, lambda: rewrite(body, edits))
-        redacted = replace(request, messages=root["messages"], parameters=root["parameters"])
-        return Redacted(redacted, vault, entities)
+        document = {"messages": request.messages, "parameters": request.parameters}
+        found = await self._find(document, lambda: request_units(request), rules)
+        return await _beside_the_loop(lambda: _redacted(request, document, found, rules, vault), when=found.is_much)
 
     async def redact_answer(self, answer: JsonObject, vault: Vault) -> JsonObject:
         """Return a chat.completion body as the provider sent it, for the trace: what is personal in it is hidden too.
@@ -117,8 +113,7 @@ class Redactor:
         Raises:
             Fault: the engine cannot answer: no body may be stored.
         """
-        edits = await self._answer_edits(answer_units(answer), vault)
-        return rewrite(answer, edits) if edits else answer
+        return await self._redact_answer(answer, lambda: answer_units(answer), vault)
 
     async def redact_chunks(self, chunks: list[JsonObject], vault: Vault) -> list[JsonObject]:
         """Return the chunks of a stream, for the trace, as many and cut at the same places.
@@ -129,10 +124,8 @@ class Redactor:
         Raises:
             Fault: as `redact_answer`.
         """
-        edits = await self._answer_edits(chunk_units(chunks), vault)
-        if not edits:
-            return chunks
-        rewritten: list[JsonObject] = rewrite({"chunks": chunks}, edits)["chunks"]
+        redacted = await self._redact_answer({"chunks": chunks}, lambda: chunk_units(chunks), vault)
+        rewritten: list[JsonObject] = redacted["chunks"]
         return rewritten
 
     async def drop_secrets(self, answer: list[JsonObject], vault: Vault, *, stream: bool) -> list[JsonObject]:
@@ -149,16 +142,13 @@ class Redactor:
             Fault: the engine cannot answer: nothing may be passed on.
         """
         rules = self._rules(vault.profile)
-        units = chunk_units(answer) if stream else [unit for body in answer for unit in answer_units(body)]
-        spans = await self._spans(units, rules, ())
-        secrets = [[span for span in own if span.entity_type in _SECRETS] for own in spans]
-        edits = _edits(units, secrets, dict.fromkeys(_SECRETS, "drop"), vault.fork()) if any(secrets) else {}
-        if not edits:
-            return answer
-        rewritten: list[JsonObject] = (
-            rewrite({"chunks": answer}, edits)["chunks"] if stream else [rewrite(body, edits) for body in answer]
+        found = await self._find(
+            answer,
+            lambda: chunk_units(answer) if stream else [unit for body in answer for unit in answer_units(body)],
+            rules,
         )
-        return rewritten
+        work = partial(_without_secrets, answer, found, rules, vault, stream=stream)
+        return await _beside_the_loop(work, when=found.is_much)
 
     async def redact_text(self, text: str, *, app: str, profile: str) -> str:
         """Return any text, such as a provider's error message, with everything personal hidden; nothing restores it.
@@ -167,8 +157,8 @@ class Redactor:
             Fault: the engine cannot answer: the text may not be kept.
         """
         vault = Vault(app, profile, PlaceholderCodes(self._key, app))
-        edits = await self._answer_edits(text_units((), text), vault)
-        return apply(text, next(iter(edits.values()))) if edits else text
+        redacted: str = (await self._redact_answer({"text": text}, lambda: text_units(("text",), text), vault))["text"]
+        return redacted
 
     def _rules(self, profile: str) -> Profile:
         rules = self._finder.profiles.get(profile)
@@ -176,50 +166,117 @@ class Redactor:
             raise Fault("redaction_unavailable", f"The redaction profile '{profile}' is not loaded; nothing was sent.")
         return rules
 
-    async def _spans(self, units: Sequence[Unit], rules: Profile, known: Sequence[tuple[str, str]]) -> list[list[Span]]:
-        """Return what is personal in each unit, with every further occurrence of it and of the known values."""
-        closed = [protected_spans(unit.text, rules.actions) for unit in units]
-        found = await self._finder.find_all(
-            [mask(unit.text, own) for unit, own in zip(units, closed, strict=True)], rules
-        )
-        return await _beside_the_loop(found, lambda: _everywhere(units, found, closed, rules, known))
+    async def _find(self, document: object, units_of: Callable[[], list[Unit]], rules: Profile) -> "_Found":
+        """Return the units of a document and what the engine finds in them."""
+        is_large = _is_large(document)
+        units, closed, visible = await _beside_the_loop(lambda: _visible(units_of(), rules), when=is_large)
+        found = await self._finder.find_all(visible, rules)
+        return _Found(units, closed, found, is_large or sum(map(len, found)) > _INLINE_SPANS)
 
-    async def _answer_edits(self, units: Sequence[Unit], vault: Vault) -> dict[Field, list[Edit]]:
+    async def _redact_answer(
+        self, document: JsonObject, units_of: Callable[[], list[Unit]], vault: Vault
+    ) -> JsonObject:
         rules = self._rules(vault.profile)
-        known = [(entry.entity_type, entry.text) for entry in vault.entries()]
-        spans = await self._spans(units, rules, known)
-        if not any(spans):
-            return {}
-        actions: dict[str, Action] = {
-            entity_type: "hide" if action == "block" else action for entity_type, action in rules.actions.items()
+        found = await self._find(document, units_of, rules)
+        is_much = found.is_much or vault.size > _INLINE_SPANS
+        return await _beside_the_loop(lambda: _redacted_answer(document, found, rules, vault), when=is_much)
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What the engine found in a document.
+
+    Attributes:
+        units: what it read.
+        closed: of each unit, where placeholders stand.
+        findings: of each unit.
+        is_much: so much that the event loop must not wait for what is done with it.
+    """
+
+    units: list[Unit]
+    closed: list[list[tuple[int, int]]]
+    findings: list[tuple[Finding, ...]]
+    is_much: bool
+
+    def spans(self, rules: Profile, known: Sequence[tuple[str, str]] = ()) -> list[list[Span]]:
+        """Return what is personal in each unit, with every further occurrence of it and of the known values."""
+        spans = [spans_of(*one) for one in zip(self.units, self.findings, self.closed, strict=True)]
+        values = {
+            (span.entity_type, unit.text[span.start : span.end])
+            for unit, own in zip(self.units, spans, strict=True)
+            for span in own
+            if _action(rules.actions, span) != "report"
         }
-        return await _beside_the_loop(spans, lambda: _edits(units, spans, actions, vault.fork()))
+        values.update(known)
+        return KnownValues(sorted(values), rules.allow).spread(self.units, spans, self.closed) if values else spans
 
 
-async def _beside_the_loop(many: Sequence[Sequence[object]], work: Callable[[], T]) -> T:
-    """Return what the work returns; in a thread if there are so many spans that others would notice."""
-    if sum(map(len, many)) <= _INLINE_SPANS:
-        return work()
-    return await asyncio.to_thread(work)
+async def _beside_the_loop(work: Callable[[], T], *, when: bool) -> T:
+    """Return what the work returns; in a thread when there is so much to do that others would notice."""
+    return await asyncio.to_thread(work) if when else work()
 
 
-def _everywhere(
-    units: Sequence[Unit],
-    found: Sequence[Sequence[Finding]],
-    closed: Sequence[Sequence[tuple[int, int]]],
-    rules: Profile,
-    known: Sequence[tuple[str, str]],
-) -> list[list[Span]]:
-    """Return the spans of each unit, with every further occurrence of what they hold and of the known values."""
-    spans = [spans_of(*one) for one in zip(units, found, closed, strict=True)]
-    values = {
-        (span.entity_type, unit.text[span.start : span.end])
-        for unit, own in zip(units, spans, strict=True)
-        for span in own
-        if _action(rules.actions, span) != "report"
+def _is_large(document: object) -> bool:
+    """Return whether reading a document would hold up the event loop, without reading much of it."""
+    left = _INLINE_CHARACTERS
+    nodes = [document]
+    while nodes and left > 0:
+        node = nodes.pop()
+        left -= _NODE
+        if isinstance(node, str):
+            left -= len(node)
+        elif isinstance(node, dict):
+            left -= sum(map(len, islice(node, _INLINE_CHARACTERS)))
+            nodes.extend(islice(node.values(), _INLINE_CHARACTERS // _NODE))
+        elif isinstance(node, list):
+            nodes.extend(islice(node, _INLINE_CHARACTERS // _NODE))
+    return left <= 0
+
+
+def _visible(units: list[Unit], rules: Profile) -> tuple[list[Unit], list[list[tuple[int, int]]], list[str]]:
+    """Return units, where placeholders stand in each, and each text as the engine reads it: of the same length."""
+    closed = [protected_spans(unit.text, rules.actions) for unit in units]
+    return units, closed, [plain(mask(unit.text, own)) for unit, own in zip(units, closed, strict=True)]
+
+
+def _redacted(request: ChatRequest, document: JsonObject, found: _Found, rules: Profile, vault: Vault) -> Redacted:
+    """Return the request without what was found in it."""
+    spans = found.spans(rules)
+    if not any(spans):
+        return Redacted(request, vault, {})
+    _refuse_blocked(spans, rules)
+    entities = dict(Counter(span.entity_type for own in spans for span in own))
+    edits = _edits(found.units, spans, rules.actions, vault)
+    if not edits:
+        return Redacted(request, vault, entities)
+    root = rewrite(document, edits)
+    return Redacted(replace(request, messages=root["messages"], parameters=root["parameters"]), vault, entities)
+
+
+def _redacted_answer(document: JsonObject, found: _Found, rules: Profile, vault: Vault) -> JsonObject:
+    """Return an answer, or what holds one, without what was found in it; the same object if that is nothing."""
+    spans = found.spans(rules, [(entry.entity_type, entry.text) for entry in vault.entries()])
+    if not any(spans):
+        return document
+    actions: dict[str, Action] = {
+        entity_type: "hide" if action == "block" else action for entity_type, action in rules.actions.items()
     }
-    values.update(known)
-    return KnownValues(sorted(values), rules.allow).spread(units, spans, closed) if values else spans
+    edits = _edits(found.units, spans, actions, vault.fork())
+    return rewrite(document, edits) if edits else document
+
+
+def _without_secrets(
+    answer: list[JsonObject], found: _Found, rules: Profile, vault: Vault, *, stream: bool
+) -> list[JsonObject]:
+    """Return the chunks of a stream, or a chat.completion, without the secrets that were found in it."""
+    secrets = [[span for span in own if span.entity_type in _SECRETS] for own in found.spans(rules)]
+    if not any(secrets):
+        return answer
+    edits = _edits(found.units, secrets, dict.fromkeys(_SECRETS, "drop"), vault.fork())
+    if not stream:
+        return [rewrite(body, edits) for body in answer]
+    rewritten: list[JsonObject] = rewrite({"chunks": answer}, edits)["chunks"]
+    return rewritten
 
 
 def _edits(
@@ -245,13 +302,17 @@ def _edits(
 def _edit(unit: Unit, span: Span, vault: Vault | None) -> Edit:
     """Return how one span is replaced: by a placeholder of the vault, without one by its type."""
     slot = span.slot
+    if slot.places is None and slot.raw_end - slot.raw_start != slot.end - slot.start:
+        # Once for all spans of the slot: a long JSON string with one escape may hold thousands.
+        slot.places = [slot.raw_start + place for place in positions(slot.field.source[slot.raw_start : slot.raw_end])]
     start, end = slot.raw_span(span.start, span.end)
     if vault is None:
         replacement = spell_dropped(span.entity_type)
     else:
-        raw = slot.field.source[start:end] if slot.form in {"json", "key"} and slot.field.kind == "text" else None
-        is_number = slot.form == "number"
-        replacement = vault.hide(span.entity_type, unit.text[span.start : span.end], raw=raw, number=is_number)
+        written = slot.field.source[start:end]
+        raw = written if slot.form in {"json", "key", "escaped"} and slot.field.kind == "text" else None
+        value = written if slot.form == "escaped" else unit.text[span.start : span.end]
+        replacement = vault.hide(span.entity_type, value, raw=raw, number=slot.form == "number")
     if slot.form == "number" and slot.field.kind == "text":  # a number in a JSON text becomes a string there
         replacement = f'"{replacement}"'
     return Edit(start, end, replacement)

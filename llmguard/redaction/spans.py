@@ -3,8 +3,10 @@
 Edits are changes of a text by place, also of a text that came in pieces.
 """
 
-from collections.abc import Iterable, Sequence
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate
+from operator import itemgetter
 from typing import NamedTuple
 
 from llmguard.redaction.findings import Finding
@@ -50,12 +52,18 @@ def cut_to_slot(unit: Unit, start: int, end: int, entity_type: str, slot: Slot) 
     return Span(start, end, entity_type, slot)
 
 
+def overlapping(closed: Sequence[tuple[int, int]], start: int, end: int) -> Iterator[tuple[int, int]]:
+    """Yield those of many spans, in order and not overlapping each other, that overlap one span."""
+    for place in range(bisect_right(closed, start, key=itemgetter(1)), len(closed)):
+        if closed[place][0] >= end:
+            return
+        yield closed[place]
+
+
 def _outside(start: int, end: int, closed: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
     """Return what is left of a span outside the closed ones."""
     pieces = []
-    for closed_start, closed_end in closed:
-        if closed_end <= start or closed_start >= end:
-            continue
+    for closed_start, closed_end in overlapping(closed, start, end):
         if closed_start > start:
             pieces.append((start, closed_start))
         start = closed_end

@@ -4,18 +4,29 @@ Lives in memory for one request and is never written anywhere; its repr tells no
 placeholder is decided here (see `placeholders` for why); how a placeholder is recognised in an answer, in `bent`.
 """
 
+import re
 import string
 from collections.abc import Iterable
 
 from llmguard.domain.chat import JsonObject
 from llmguard.redaction.bent import BentPlaceholders, bracketed_types
 from llmguard.redaction.entries import Entry
-from llmguard.redaction.placeholders import PERSON, PlaceholderCodes, name_parts, normalise, spell_placeholder
+from llmguard.redaction.placeholders import (
+    PERSON,
+    STEM_PATTERN,
+    PlaceholderCodes,
+    name_parts,
+    normalise,
+    spell_placeholder,
+)
 from llmguard.redaction.restore import restore_body
 from llmguard.redaction.stream import StreamRestorer
 
 _LOWER_CASE = bytes(range(256)).lower()
 _NO_LETTERS = bytes(sorted(set(range(256)) - set(string.ascii_letters.encode())))
+_STEMS = re.compile(rf"(?=({STEM_PATTERN.lower()}))".encode())  # also those that overlap
+# Of one value, from how many spellings on the next one gets a longer tail at once, not after trying all that are taken.
+_ATTEMPTS = ((5_000, 200), (50, 100))
 
 
 class Vault:
@@ -54,9 +65,9 @@ class Vault:
         self.json_mode = json_mode
         self._codes = codes
         self._by_code: dict[str, Entry] = {}
-        self._by_spelling: dict[tuple[str, str, bool], list[Entry]] = {}
+        self._by_spelling: dict[tuple[str, str, bool], dict[str | None, Entry]] = {}
         self._stems: dict[tuple[str, str], str] = {}
-        self._taken: set[str] = set()
+        self._taken: dict[str, int] = {}
         self._aliases: dict[str, str | None] = {}
         self._typed = _Typed()
         self._matcher: BentPlaceholders | None = None
@@ -112,15 +123,13 @@ class Vault:
             raw: where the text stands in a JSON string, how it is written there (with its escapes).
             number: it stands in JSON as a number, and comes back as one.
         """
-        same = self._by_spelling.setdefault((entity_type, text, number), [])
-        for entry in same:
-            if raw is None or entry.raw is None or entry.raw == raw:
-                entry.raw = entry.raw if raw is None else raw
-                return entry.placeholder
+        same = self._by_spelling.setdefault((entity_type, text, number), {})
+        entry = self._known(same, raw)
+        if entry is not None:
+            return entry.placeholder
         code = self._new_code(entity_type, text, raw if same else None, number=number)
         entry = Entry(spell_placeholder(entity_type, code), code, entity_type, text, raw, number)
-        same.append(entry)
-        self._by_code[code] = entry
+        same[raw] = self._by_code[code] = entry
         self._matcher = None
         return entry.placeholder
 
@@ -132,12 +141,22 @@ class Vault:
         """Return a copy that can take more values without changing this one."""
         copy = Vault(self.app, self.profile, self._codes, json_mode=self.json_mode)
         copy._by_code = dict(self._by_code)
-        copy._by_spelling = {key: list(entries) for key, entries in self._by_spelling.items()}
+        copy._by_spelling = {key: dict(entries) for key, entries in self._by_spelling.items()}
         copy._stems = dict(self._stems)
-        copy._taken = set(self._taken)
+        copy._taken = dict(self._taken)
         copy._aliases = dict(self._aliases)
-        copy._typed = _Typed(self._typed.letters, self._typed.types)
+        copy._typed = _Typed(self._typed.stems, self._typed.types)
         return copy
+
+    @staticmethod
+    def _known(same: dict[str | None, Entry], raw: str | None) -> Entry | None:
+        """Return the entry of a spelling, by how it is written; the first that is written so says how for all."""
+        if raw is None:
+            return next(iter(same.values()), None)
+        if None in same:  # then it is the only one
+            same[raw] = same.pop(None)
+            same[raw].raw = raw
+        return same.get(raw)
 
     def _new_code(self, entity_type: str, text: str, raw: str | None, *, number: bool) -> str:
         value = normalise(entity_type, text)
@@ -146,7 +165,8 @@ class Vault:
         if alias is None and stem not in self._by_code:
             return stem
         spelling = "\0".join((text, raw or "", "number" if number else ""))
-        attempt = 0
+        attempt = next((first for many, first in _ATTEMPTS if self._taken[stem] >= many), 0)
+        self._taken[stem] += 1
         while (code := stem + self._codes.tail(entity_type, spelling, attempt)) in self._by_code:
             attempt += 1
         return code
@@ -161,24 +181,25 @@ class Vault:
             attempt += 1
             stem = self._codes.stem(entity_type, value, attempt)
         self._stems[entity_type, value] = stem
-        self._taken.add(stem)
+        self._taken[stem] = 0
         return stem
 
 
 class _Typed:
     """What the caller wrote that looks like a placeholder, in any spelling."""
 
-    __slots__ = ("letters", "types")
+    __slots__ = ("stems", "types")
 
-    def __init__(self, letters: bytes = b"", types: frozenset[str] = frozenset()) -> None:
-        self.letters = letters
+    def __init__(self, stems: frozenset[bytes] = frozenset(), types: frozenset[str] = frozenset()) -> None:
+        self.stems = stems
         self.types = types
 
     def read(self, text: str) -> None:
-        """Keep the letters of a text: a code that is not among them is in none of its tolerated spellings."""
-        self.letters += text.encode("utf-8", "replace").translate(_LOWER_CASE, _NO_LETTERS) + b"\0"
-        if "<" in text or "&lt" in text or "%3" in text or "\uff1c" in text:
+        """Keep what could be a stem among the letters of a text: others are in none of their tolerated spellings."""
+        letters = text.encode("utf-8", "replace").translate(_LOWER_CASE, _NO_LETTERS)
+        self.stems = self.stems.union(_STEMS.findall(letters))
+        if "<" in text or "&lt" in text or "&#60" in text or "%3" in text or "\uff1c" in text or "\\u003" in text:
             self.types |= bracketed_types(text)
 
     def holds(self, stem: str) -> bool:
-        return stem.lower().encode() in self.letters
+        return stem.lower().encode() in self.stems

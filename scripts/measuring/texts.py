@@ -1,9 +1,10 @@
 """Texts for measurements, each different from every other: what people paste, as long as asked for.
 
-Half of the prose is English that nobody here wrote (Python's reference, which is installed everywhere), half are letters
-with made-up people in them; the code is the standard library's. Surnames and numbers are made up anew for each text, so
-that no cache of words or findings has seen them.
+Half of the prose is English that nobody here wrote (Python's reference, which is installed everywhere), half are
+letters with made-up people in them; the code is the standard library's. Surnames and numbers are made up anew for each
+text, so that no cache of words or findings has seen them.
 """
+# ruff: noqa: SIM905, PLR2004  # lists of words read better without quotes; shares of kinds of sentence
 
 import json
 import random
@@ -20,13 +21,17 @@ Maker = Callable[[random.Random], str]
 
 _CHARACTERS_A_TOKEN = 8  # more than any kind has, so that one draft is long enough
 _FIRST = (
-    "Dana Jürgen Zoë Łukasz Anna José Mary-Ann Wei Priya Omar Fatima Liam Noah Emma Olivia Giulia Hans Ingrid Pablo Chloé "
-    "Tomasz Aisha Kwame Mei Raj Sofia Lucas Nina Viktor Elena Marta Sven Yusuf Amara Diego Paula"
-).split()  # one word after the other reads better than quotes
+    "Dana Jürgen Zoë Łukasz Anna José Mary-Ann Wei Priya Omar Fatima Liam Noah Emma Olivia Giulia Hans Ingrid Pablo "
+    "Chloé Tomasz Aisha Kwame Mei Raj Sofia Lucas Nina Viktor Elena Marta Sven Yusuf Amara Diego Paula"
+).split()
 _SYLLABLES = "ba den ka lor mi nas ter vel schu man har ri son berg ow ski tan ev ley wood ford ham quin mar".split()
-_CITIES = "London Berlin Paris Toronto Madrid Warsaw Chicago Lisbon Vienna Denver Oslo Austin Milan Leeds Boston".split()
+_CITIES = (
+    "London Berlin Paris Toronto Madrid Warsaw Chicago Lisbon Vienna Denver Oslo Austin Milan Leeds Boston".split()
+)
 _STREETS = "Main Oak Church High Station Park Mill Victoria Queen King Maple Cedar River Hill".split()
-_TOPICS = "salary review|parental leave|travel claim|late delivery|pension plan|badge renewal|refund|rota|new laptop|audit"
+_TOPICS = (
+    "salary review|parental leave|travel claim|late delivery|pension plan|badge renewal|refund|rota|new laptop|audit"
+)
 
 
 def surname(rng: random.Random) -> str:
@@ -85,12 +90,13 @@ def prose_sentence(rng: random.Random) -> str:
 
 
 def form_line(rng: random.Random) -> str:
+    card, iban = f"4111 1111 1111 {digits(rng, 4)}", f"DE89 3704 0044 0532 {digits(rng, 4)} 00"
     return rng.choice(
         [
             f"Name: {person(rng)}\nE-mail: {mail(rng)}\nPhone: {phone(rng)}\n",
             f"Patient {person(rng)}, DOB {date(rng)}, SSN {digits(rng, 3)}-{digits(rng, 2)}-{digits(rng, 4)}\n",
             f"Ship to: {person(rng)}, {address(rng)}\n",
-            f"Card 4111 1111 1111 {digits(rng, 4)}, IBAN DE89 3704 0044 0532 {digits(rng, 4)} 00, account no: {digits(rng, 9)}\n",
+            f"Card {card}, IBAN {iban}, account no: {digits(rng, 9)}\n",
             f"10:{digits(rng, 2)} {person(rng)}: call me on {phone(rng)} or write to {mail(rng)}\n",
         ]
     )
@@ -125,7 +131,15 @@ def record(rng: random.Random) -> dict[str, object]:
 
 
 def csv_row(rng: random.Random) -> str:
-    fields = digits(rng, 6), person(rng), mail(rng), phone(rng), date(rng), rng.choice(_CITIES), str(rng.randint(1, 9999))
+    fields = (
+        digits(rng, 6),
+        person(rng),
+        mail(rng),
+        phone(rng),
+        date(rng),
+        rng.choice(_CITIES),
+        str(rng.randint(1, 9999)),
+    )
     return ",".join(fields) + "\n"
 
 

@@ -29,6 +29,7 @@ Behaviour is a text of words joined by `+`, taken from the first of: the `model`
 | `sse_error`, `sse_error=named` | an error object after two chunks / an event named error |
 | `empty` | a stream of nothing but [DONE] |
 | `refuses_stream_options` | 400 for any request that has them |
+| `answer=J` / `events=J` | the whole answer is this JSON / the stream is the chunks in this list (percent-encoded) |
 | `crlf` / `comments` | other line ends / comments and blank lines between events |
 """
 
@@ -299,6 +300,8 @@ class Exchange:
         reason = "tool_calls" if "tool_calls" in message else "stop"
         choices = [{"index": i, "message": message, "finish_reason": reason} for i in range(body.get("n") or 1)]
         answer = {**_envelope(body, "chat.completion"), "choices": choices} | ({"usage": usage} if usage else {})
+        if "answer" in self.how:
+            answer, usage = json.loads(self.how["answer"]), None
         content = b"<html>502 Bad Gateway" if "garbage" in self.how else json.dumps(answer).encode()
         kind = self.how.get("type", "application/json")
         head = _head(200, [f"content-type: {kind}", f"content-length: {len(content)}"])
@@ -340,8 +343,8 @@ class Exchange:
                 await asyncio.sleep(0)
 
     def events(self, body: dict, usage: dict | None) -> list[bytes]:
-        chunks = self.chunks(body)
-        if usage and (body.get("stream_options") or {}).get("include_usage"):
+        chunks = json.loads(self.how["events"]) if "events" in self.how else self.chunks(body)
+        if "events" not in self.how and usage and (body.get("stream_options") or {}).get("include_usage"):
             chunks.append({**_envelope(body, "chat.completion.chunk"), "choices": [], "usage": usage})
         events = [b"data: " + json.dumps(chunk, ensure_ascii=False).encode() + b"\n\n" for chunk in chunks]
         if "garbage" in self.how:

@@ -4,6 +4,7 @@ import asyncio
 import socket
 import threading
 from contextlib import asynccontextmanager, closing
+from dataclasses import replace
 from pathlib import Path
 
 import uvicorn
@@ -38,6 +39,19 @@ def a_small_registry(**app_changes) -> Registry:
         models={"echo-1": a_model()},
         presets={preset.name: (preset,)},
         apps={app.name: app},
+    )
+
+
+def a_registry_at(base_url: str, **app_changes) -> Registry:
+    """Return a small registry whose one model is at a provider that speaks OpenAI's wire format."""
+    provider = a_provider(name="remote", kind="openai", base_url=base_url, max_retries=0)
+    model = a_model(name="remote-1", target="gpt-4o-mini", provider=provider)
+    preset = a_preset(redaction="standard", model=model)
+    return replace(
+        a_small_registry(**app_changes),
+        providers={provider.name: provider},
+        models={model.name: model},
+        presets={preset.name: (preset,)},
     )
 
 

@@ -2,8 +2,7 @@
 
 Each constant is a regex alternation without groups or anchors.
 """
-# ruff: noqa: E501  # a regex or a list of words is read in one piece
-# a regex is read in one piece
+# ruff: noqa: E501  # a regex is read in one piece
 
 TRAILING_TYPES = (
     r"Street|St|Avenue|Ave|Av|Road|Rd|Boulevard|Blvd|Lane|Ln|Drive|Dr|Court|Ct|Place|Pl|Square|Sq|Terrace|Ter|Way|Close"

@@ -3,8 +3,7 @@
 From the core the finding grows forward over units, towns, states, countries and postal codes, over commas and line
 ends, as long as each next part has the form of one. Findings are LOCATION, as everywhere in Presidio.
 """
-# ruff: noqa: E501, RUF001, SIM905  # a regex or a list of words is read in one piece; people type curly apostrophes and dashes; lists of words without quotes
-# a regex is read in one piece; people type the curly apostrophe; word lists
+# ruff: noqa: E501, RUF001, SIM905  # a regex is read in one piece; people type curly apostrophes and dashes; lists of words read better without quotes
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -43,6 +42,10 @@ _NEEDS: dict[str, tuple[str, ...]] = {
     "corner of two streets": ("corner of", "intersection of"),
     "place after a verb of living": (
         *("born in", "up in", "moved", "originally from", "live", "living in", "reside", "home", "relocat", "arrived"),
+        *("flight", "fly", "flew", "train ", "trip ", "travel", "drove", "returned", "transferred", "posted", "commut"),
+        *("office", "branch", "team in", "plant in", "factory in", "warehouse in", "store in", "shop in", "hotel in"),
+        *("clinic in", "school in", "site in", "house in", "flat in", "apartment in", "family in", "parents in"),
+        *("based in", "located in", "stationed in"),
         *("vacation in", "holiday in", "visiting", "native", "am in", "m in", "street in", "road in", "avenue in"),
     ),
     "coordinates": (".",),
@@ -92,7 +95,7 @@ _CORES = (
     ("British postal code", 0.85, re.compile(r"(?<!\w)(?:GIR ?0AA|(?:[A-PR-UWYZ]\d[\dA-HJKPSTUW]?|[A-PR-UWYZ][A-HK-Y]\d[\dABEHMNPRVWXY]?) \d[ABD-HJLNP-UW-Z]{2})(?!\w)")),
     ("Canadian postal code", 0.85, re.compile(r"(?<!\w)[ABCEGHJ-NPRSTVXY]\d[ABCEGHJ-NPRSTV-Z] \d[ABCEGHJ-NPRSTV-Z]\d(?!\w)")),
     ("Dutch postal code and town", 0.75, re.compile(rf"(?<![\w.])[1-9]\d{{3}} [A-Z]{{2}},? {_FEW_WORDS}")),
-    ("place after a verb of living", 0.7, re.compile(rf"(?i:\b(?:born in|gr[eo]w(?:ing)? up in|moved (?:here )?(?:from|to)|originally from|lives? in|lived in|living in|reside[sd]? in|home ?town (?:of|is)|home city(?: of)?|relocat(?:e|ed|ing) (?:to|from)|arrived (?:at|in)|am in|I['’]m in|(?:street|road|avenue) in|vacation in|holiday in|visiting|native of|native from)) (?:(?:the|sunny|nearby) )?(?P<v>{_FEW_WORDS})")),
+    ("place after a verb of living", 0.7, re.compile(rf"(?i:\b(?:born in|gr[eo]w(?:ing)? up in|moved (?:here )?(?:from|to)|originally from|lives? in|lived in|living in|reside[sd]? in|home ?town (?:of|is)|home city(?: of)?|relocat(?:e|ed|ing) (?:to|from)|arrived (?:at|in)|am in|I['’]m in|(?:street|road|avenue) in|vacation in|holiday in|visiting|native of|native from|(?:flights?|fly|flying|flew|train|trip|travel|travell?ed|travell?ing|drove|returned|transferred|posted|commut(?:e|es|ing)) (?:back )?(?:to|from)|(?:office|offices|branch|branches|team|plant|factory|warehouse|store|shop|hotel|clinic|school|site|house|flat|apartment|family|parents) in|based in|located in|stationed in)) (?:(?:the|sunny|nearby) )?(?P<v>{_FEW_WORDS})")),
     ("coordinates", 0.8, re.compile(r"(?<![\w.])-?\d{1,2}\.\d{4,8}°?(?: ?[NS])?, ?-?\d{1,3}\.\d{4,8}°?(?: ?[EW])?(?![\w.])")),
 )  # fmt: skip
 
@@ -101,6 +104,7 @@ _ALL_CORES = frozenset(range(len(_CORES)))
 _GATES = {
     "street in front and number": rf"(?:{LEADING_TYPES})\.? [^\d\n]+\d",
     "number, words and unit": _UNIT,
+    "number, words and number": rf"{_START}{_NUMBER} {_WORDS}",
     "corner of two streets": r"(?i)(?:corner|intersection) of ",
 }
 
@@ -131,6 +135,8 @@ _TOWN = re.compile(_FEW_WORDS)
 _ENDS_IN_UNIT = re.compile(rf"{_UNIT}\Z".replace(r"(?!\w)", ""))
 _BLANK_LINE = re.compile(r"[ \t]{0,3}\r?\n[ \t>]{0,4}\r?\n[ \t>]{0,12}")
 _TOWN_AND_CODE = re.compile(rf"{_FEW_WORDS},? {_ZIP}(?=\s|$)")
+_LAST_WORD = re.compile(r"([^\W\d_]+)\.\Z")
+_LONGEST_ABBREVIATION = 4  # Blvd., Pkwy.
 _MAX_PARTS = 7
 _SURE = 0.85  # a street's own form says more than its words: `2249 College Street`
 
@@ -168,6 +174,7 @@ class StreetAddressRecognizer(GatedRecognizer):
                 start = _with_cross_street(text, start)
                 grown, is_strong = _grow(text, start, end)
                 if score or is_strong or grown > end:
+                    grown = _without_full_stop(text, start, grown)
                     yield Hit(start, grown, "LOCATION", score or (0.75 if is_strong else 0.6), name)
 
 
@@ -201,6 +208,12 @@ def _matches(text: str, core: re.Pattern[str], name: str) -> Iterator[re.Match[s
         if match:
             end = match.end()
             yield match
+
+
+def _without_full_stop(text: str, start: int, end: int) -> int:
+    """Return the end of an address before the full stop of its sentence, which `Rd.` and `Str.` keep."""
+    word = _LAST_WORD.search(text, start, end)
+    return end - 1 if word and len(word[1]) > _LONGEST_ABBREVIATION else end
 
 
 def _with_cross_street(text: str, start: int) -> int:
@@ -255,7 +268,8 @@ def _ends_part(text: str, position: int) -> bool:
 def _reads_as_something_else(value: str, *, is_sure: bool = False) -> bool:
     """Say whether every word, or the first one, is of forms, code or the calendar: `3 Open Issues`, `12 March 2024`."""
     words = [word.strip(".,'’").lower() for word in _words(value)]
-    return bool(words) and (words[0] in _NO_START or (not is_sure and all(word in NOT_NAMES for word in words)))
+    starts_else = bool(words) and words[0] in _NO_START and not value.startswith("Am ")  # `Am Markt 3`
+    return bool(words) and (starts_else or (not is_sure and all(word in NOT_NAMES for word in words)))
 
 
 def _is_shouted(name: str, value: str) -> bool:

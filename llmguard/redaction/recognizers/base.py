@@ -95,8 +95,8 @@ class GatedRecognizer(PatternRecognizer):
         self,
         text: str,
         entities: list[str],
-        nlp_artifacts: NlpArtifacts | None = None,  # Presidio's signature  # noqa: ARG002  # Presidio's signature
-        regex_flags: int | None = None,  # Presidio's signature  # noqa: ARG002  # Presidio's signature
+        nlp_artifacts: NlpArtifacts | None = None,  # noqa: ARG002  # Presidio's signature
+        regex_flags: int | None = None,  # noqa: ARG002  # Presidio's signature
     ) -> list[RecognizerResult]:
         """Return Presidio results for the entities asked for (all of them when the list is empty)."""
         wanted = set(entities) if entities else set(self.supported_entities)

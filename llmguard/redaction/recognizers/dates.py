@@ -1,6 +1,5 @@
 """Full dates long ago: in the texts of offices they are dates of birth; recent ones are deadlines and meetings."""
-# ruff: noqa: E501  # a regex or a list of words is read in one piece
-# a regex is read in one piece
+# ruff: noqa: E501  # a regex is read in one piece
 
 import re
 from typing import ClassVar

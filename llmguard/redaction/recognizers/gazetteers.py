@@ -2,7 +2,7 @@
 
 Where they come from and under which licence: NOTICE, and the head of each list.
 """
-# ruff: noqa: RUF001  # people type curly apostrophes
+# ruff: noqa: RUF001  # people type curly apostrophes and dashes
 
 from functools import cache
 from importlib.resources import files
@@ -37,7 +37,8 @@ def towns() -> frozenset[str]:
 def is_given_name(word: str) -> bool:
     """Say whether a word is a known given name, in `Anna` or `ANNA`; both parts of `Anne-Marie` count."""
     bare = _bare(word)
-    return bare in given_names() or ("-" in bare and bare.split("-")[0] in given_names())
+    first, hyphen, second = bare.partition("-")
+    return bare in given_names() or (hyphen != "" and first in given_names() and not second.isupper())
 
 
 def is_surname(word: str) -> bool:

@@ -1,5 +1,5 @@
 """`@handle` of people in chat, tickets and posts; not the `@word` of code, annotations, packages and addresses."""
-# ruff: noqa: E501, RUF001, SIM905  # a regex is read in one piece; people type curly quotes; words without quotes
+# ruff: noqa: E501, RUF001, SIM905  # a regex is read in one piece; people type curly apostrophes and dashes; lists of words read better without quotes
 
 import re
 from collections.abc import Iterable
@@ -11,6 +11,12 @@ from llmguard.redaction.recognizers.plausible import is_in_code
 _HANDLE = re.compile(r"(?<![\w@/\\`'=({\[<$%&*+:|~-])@(?P<v>[A-Za-z_]\w{2,29})(?![\w@(\\={\[-]|[./:]\w|/)")
 # Corpora and some exports set the sign apart: `@ anna_k thanks`.
 _APART = re.compile(r"(?<![\w@/\\`'=({\[<$%&*+-])@ (?P<v>[A-Za-z_]\w{2,29})(?!\w|[./:(]\w)")
+_LOGGED_IN = re.compile(
+    r"(?i)\b(?:(?:accepted|failed|postponed) [\w/-]{3,24} for (?:invalid user )?|session (?:opened|closed) for user |invalid user )(?P<v>[a-z][\w.-]{1,31})(?=[ (,.]|$)"
+)
+_SYSTEM_USERS = frozenset(
+    "root admin daemon nobody www-data postgres mysql git ubuntu ec2-user deploy jenkins systemd user from".split()
+)
 _POST_START = re.compile(r"(?:RT |via |[.“\"'>‘-]{1,2} ?)?@ ?\w")
 _LOOKS_MADE_UP = re.compile(r"[a-z][A-Z]|\d|_|[a-z]{9}")
 _LONGEST_POST = 400
@@ -39,13 +45,16 @@ _NO_PEOPLE = frozenset(
 
 
 class HandleRecognizer(GatedRecognizer):
-    """PERSON where somebody is mentioned by handle; the sign stays outside, so that a mention stays one."""
+    """PERSON where somebody is mentioned by handle, USERNAME in logs of logins; the sign stays outside, so that a mention stays one."""
 
-    ENTITIES: ClassVar = ("PERSON",)
-    GATES: ClassVar = (r"@ ?[a-z_]\w",)
+    ENTITIES: ClassVar = ("PERSON", "USERNAME")
+    GATES: ClassVar = (r"@ ?[a-z_]\w", r"for (?:invalid )?(?:user )?[a-z]")
 
     def find(self, text: str) -> Iterable[Hit]:
         """Return the handles in the text."""
+        for match in _LOGGED_IN.finditer(text):
+            if match["v"].lower() not in _SYSTEM_USERS:
+                yield Hit(*match.span("v"), "USERNAME", 0.7, "user in a log of logins")
         is_post = len(text) <= _LONGEST_POST and "\n" not in text.strip()
         starts_as_post = is_post and _POST_START.match(text) is not None
         for match in _HANDLE.finditer(text):

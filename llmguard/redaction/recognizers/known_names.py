@@ -1,5 +1,5 @@
 """People by their given name or surname: what a small language model misses in lists, tables and chat."""
-# ruff: noqa: E501, RUF001  # a regex is read in one piece; people type curly apostrophes
+# ruff: noqa: E501, RUF001  # a regex is read in one piece; people type curly apostrophes and dashes
 
 import re
 from collections.abc import Iterable, Iterator
@@ -7,8 +7,18 @@ from typing import ClassVar
 
 from llmguard.redaction.recognizers.base import GatedRecognizer, Hit
 from llmguard.redaction.recognizers.gazetteers import countries, is_given_name, is_surname, towns
-from llmguard.redaction.recognizers.names import INITIAL, PARTICLE, SUFFIX, UPPER, WORD, is_name, titled
+from llmguard.redaction.recognizers.names import (
+    AMBIGUOUS_NAMES,
+    INITIAL,
+    PARTICLE,
+    SUFFIX,
+    UPPER,
+    WORD,
+    is_name,
+    titled,
+)
 from llmguard.redaction.recognizers.plausible import plausible
+from llmguard.redaction.recognizers.vocabulary import TITLES
 
 _WORDS = re.compile(
     rf"(?<![\w@/.\\$#%<&-]){WORD}(?:[ ](?:{PARTICLE} ?){{0,2}}(?:{WORD}|{INITIAL}(?![\w'’]))){{0,3}}(?![\w@(\[{{=<$]|\.\w)"
@@ -22,19 +32,12 @@ _ORGANISATION_NEXT = re.compile(
     r"(?:['’]s)? (?:Inc|Ltd|LLC|GmbH|AG|Corp|Co|Company|Group|Partners|Bank|University|College|School|Hospital|Street|St|Avenue|Ave"
     r"|Road|Rd|Lane|Boulevard|Park|Museum|Airport|Hotel|Foundation|Institute|Prize|Award|Theorem|API|SDK|Server|Framework)\b"
 )
-# `Fourier transform`, `Levenshtein distance`: what is named after somebody is not about them.
-_NAMED_AFTER_NEXT = re.compile(
-    r"(?:['’]s?)?[ -](?i:algorithm|theorem|distribution|transform|matrix|matrices|test|method|distance|function|filter|number|series"
-    r"|model|tree|graph|process|equation|law|sort|search|code|coding|notation|inequality|estimator|kernel|factorization|factorisation"
-    r"|decomposition|criterion|coefficient|constant|polynomial|operator|format|file|style|license|licence|protocol|encoding|cipher|rule"
-    r"|hash|curve|paradox|diagram|space|product|norm|index|score|regression|network|machine|effect|window|quadrature|iteration|sampling)"
-)
+_TITLE = re.compile(rf"{TITLES}\.?")
 _SENTENCE_START = re.compile(r"(?:^|[.!?:\n>\"“*•|]|\n[-–])\s*$")
 _GERMAN_ARTICLE = re.compile(
     r"(?i)\b(?:der|die|das|den|dem|des|ein|eine|einen|einem|einer|eines|im|am|zum|zur|beim|vom|kein|keine) $"
 )
 _ENGLISH = re.compile(r"\b(?:the|and|is|are|to|of|my|for|you|was|with|has|her|his|that|can|in)\b")
-_CALENDAR_NAMES = frozenset({"April", "May", "June", "August", "Jan"})  # people only before a surname
 _SMALL_SIGNS = re.compile(r"[_{}=<>$|`]|[a-z]\(|\.[a-z]{2,4}\b(?! )")
 _LONGEST_CHAT = 2_000
 _GIVEN, _GIVEN_ALONE, _SURNAME, _SURNAME_ALONE = 0.8, 0.6, 0.6, 0.45
@@ -60,7 +63,7 @@ class GivenNameRecognizer(GatedRecognizer):
             return
         by_surname = not is_small or _ENGLISH.search(text) is not None
         for match in _WORDS.finditer(cased):
-            for hit in _people(cased, match, by_surname=by_surname):
+            for hit in _people(cased, match, by_surname=by_surname, is_small=is_small):
                 if is_small or plausible("PERSON", text, hit.start, hit.end):
                     yield _with_suffix(cased, hit)
         for match in _LIST.finditer(cased):
@@ -69,33 +72,46 @@ class GivenNameRecognizer(GatedRecognizer):
             yield from _last_first(text)
 
 
-def _people(text: str, match: re.Match[str], *, by_surname: bool) -> Iterator[Hit]:
-    """Yield the longest name that begins with the first known given name of a run of capitalised words."""
+def _people(text: str, match: re.Match[str], *, by_surname: bool, is_small: bool) -> Iterator[Hit]:
+    """Yield the people in a run of capitalised words: from a known given name on, else by a known surname."""
     parts = [(match.start() + part.start(), part.group()) for part in re.finditer(r"[^ ]+", match.group())]
+    done, found = 0, False
     for place, (begin, part) in enumerate(parts):
-        if is_given_name(part) or (
-            part in _CALENDAR_NAMES and place + 1 < len(parts) and _is_known(parts[place + 1][1])
-        ):
-            yield from _given(text, begin, match.end(), is_month=part in _CALENDAR_NAMES)
-            return
-    if by_surname:
-        yield from _surnamed(text, parts)
+        if begin < done or not _opens_name(part, parts[place + 1 :]):
+            continue
+        found = True
+        hit = _longest_name(text, begin, match.end())
+        if hit:
+            done = hit.end
+            yield hit
+    if by_surname and not found:
+        # without capitals a run is any words: each surname stands alone
+        for run in [[part] for part in parts] if is_small else [parts]:
+            yield from _surnamed(text, run)
 
 
-def _given(text: str, begin: int, end: int, *, is_month: bool) -> Iterator[Hit]:
+def _opens_name(part: str, following: list[tuple[int, str]]) -> bool:
+    return is_given_name(part) or (part in AMBIGUOUS_NAMES and bool(following) and _is_known(following[0][1]))
+
+
+def _longest_name(text: str, begin: int, end: int) -> Hit | None:
+    """Return the longest piece from `begin` that can be a name, unless it names an organisation."""
     while begin < end:
         value = text[begin:end]
         words = value.count(" ") + 1
-        if (is_month or is_name(value)) and not (words == 1 and value.isupper()):
-            if not _ORGANISATION_NEXT.match(text, end):
-                alone = _TOWN_OR_NAME if value in towns() else _GIVEN_ALONE
-                yield Hit(begin, end, "PERSON", _GIVEN if words > 1 else alone, "known given name")
-            return
+        if is_name(value) and not (words == 1 and value.isupper()):
+            if _ORGANISATION_NEXT.match(text, end):
+                return None
+            alone = _TOWN_OR_NAME if value in towns() else _GIVEN_ALONE
+            return Hit(begin, end, "PERSON", _GIVEN if words > 1 else alone, "known given name")
         end = begin + value.rfind(" ") if " " in value else begin
+    return None
 
 
 def _surnamed(text: str, parts: list[tuple[int, str]]) -> Iterator[Hit]:
     """Yield what ends in the last known surname of a run: `Tolga Demirkan`, or the surname alone."""
+    while parts and _TITLE.fullmatch(parts[0][1]):
+        parts = parts[1:]
     last = max((place for place, (_, part) in enumerate(parts) if is_surname(part)), default=None)
     if last is None:
         return
@@ -103,7 +119,7 @@ def _surnamed(text: str, parts: list[tuple[int, str]]) -> Iterator[Hit]:
     end = begin + len(surname)
     if surname.endswith(("'s", "’s")):
         end -= 2
-    if _ORGANISATION_NEXT.match(text, end) or _NAMED_AFTER_NEXT.match(text, end):
+    if _ORGANISATION_NEXT.match(text, end):
         return
     first = 1 if _SENTENCE_START.search(text, max(0, parts[0][0] - 12), parts[0][0]) and last > 1 else 0
     whole = text[parts[first][0] : end]
@@ -130,12 +146,12 @@ def _listed(text: str, match: re.Match[str]) -> Iterator[Hit]:
     """Yield all of `Turgeon, Ewing and Guerra` when one of them is a known name and every one can be a name."""
     words = [(match.start() + word.start(), word.group()) for word in _WORD.finditer(match.group())]
     can_be = all(
-        (is_name(word) or word in _CALENDAR_NAMES) and word not in countries() and not word.isupper()
+        (is_name(word) or word in AMBIGUOUS_NAMES) and word not in countries() and not word.isupper()
         for _, word in words
     )
     if can_be and any(_is_known(word) for _, word in words):
         for start, word in words:
-            if word in _CALENDAR_NAMES or plausible("PERSON", text, start, start + len(word)):
+            if word in AMBIGUOUS_NAMES or plausible("PERSON", text, start, start + len(word)):
                 yield Hit(start, start + len(word), "PERSON", 0.5, "in a list of known names")
 
 

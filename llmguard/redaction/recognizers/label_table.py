@@ -3,8 +3,7 @@
 One row a kind of value: entity, shape (see `shapes`), how the label may stand, and the labels. A space in a label
 stands for nothing, a space, `_`, `-` or `.`, so `account number` is also `account_number` and `accountNumber`.
 """
-# ruff: noqa: E501, RUF001, ISC004  # a regex or a list of words is read in one piece; people type curly apostrophes and dashes; rows of long strings
-# a regex is read in one piece; rows of long strings; people type the curly apostrophe
+# ruff: noqa: E501, RUF001, ISC004  # a regex is read in one piece; people type curly apostrophes and dashes; rows of long strings
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -194,7 +193,12 @@ class Labels:
         """
         shapes = {entity: shape for entity, shape, _, _ in reversed(_TABLE)}
         rows: list[Row] = [
-            (entity, shapes.get(entity, "ident"), "prose", "|".join(" ".join(label.lower().split()) for label in labels))
+            (
+                entity,
+                shapes.get(entity, "ident"),
+                "prose",
+                "|".join(" ".join(label.lower().split()) for label in labels),
+            )
             for entity, labels in own.items()
             if labels
         ]

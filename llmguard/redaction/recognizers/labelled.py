@@ -4,8 +4,7 @@ Forms are read as people and programs write them: `Acct no: 123`, `"dob": "1980-
 `| Name | Anna Lee |`, and in prose `my account number is 123`. Which label promises what is in `label_table`, what the
 value looks like in `shapes`.
 """
-# ruff: noqa: E501, RUF001  # a regex or a list of words is read in one piece; people type curly apostrophes and dashes
-# a regex is read in one piece; people type the curly apostrophe
+# ruff: noqa: E501, RUF001  # a regex is read in one piece; people type curly apostrophes and dashes
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -22,6 +21,11 @@ _KEYED = re.compile(
     r"(?:s(?![a-z]))?(?:[ _-]?[12])?[\"'`*_\])]{0,4}(?:[ \t]{0,2}\([^()\n]{1,24}\))?(?:[ ]?#)?[\"'*]{0,3}[ \t]{0,24}(?:=>|->|:=|[:=|#\uff1a]|[ ]{3}|\t)[ \t|]{0,24}"
     r"\\{0,2}[\"'`*_#(]{0,4}[ ]?"
 )
+# `Phone:` alone on its line, the value on the next, which is no key itself
+_BELOW = re.compile(
+    r"(?:[ ]?#)?[\"'*]{0,3}[ \t]{0,4}:[\"'*]{0,3}[ \t]{0,4}\r?\n[ \t>]{0,8}(?![^\s:]{1,40}[\"']?:(?:\s|$))"
+)
+_NOT_BELOW = frozenset({"user", "place"})  # any word would do
 _TAG = re.compile(r"[^<>\n]{0,40}>")
 _SPOKEN = re.compile(
     r"(?i)[\"')*]{0,2}(?:[ ]?\([^()\n]{1,24}\))?(?:[ ]{1,2}\(?(?:number|num|no|nr|id|card|code|details)\b\.?)?[,.]?(?: (?:on file|on record|above|below|listed|again|for [a-z]{2,12} [a-z]{2,12}))?"
@@ -72,6 +76,10 @@ class LabelledValueRecognizer(GatedRecognizer):
             return None
         words = label_table.compact(text[start:end])
         labels = self.labels.known.get(words, ())
+        below = _BELOW.match(text, end)
+        if below and not text[text.rfind("\n", 0, start) + 1 : start].strip(" \t>*-"):
+            fitting = (label for label in labels if label.shape not in _NOT_BELOW)
+            return _first(_read(text, below.end(), label, words, is_keyed=True) for label in fitting)
         keyed = _KEYED.match(text, end) or (_TAG.match(text, end) if "<" in text[max(0, start - 24) : start] else None)
         if keyed:
             return _first(_read(text, keyed.end(), label, words, is_keyed=True) for label in labels)

@@ -2,8 +2,7 @@
 
 Presidio's own recognizer takes `email=anna@x.org` as one address, drops internal domains, and loads a suffix list.
 """
-# ruff: noqa: E501  # a regex or a list of words is read in one piece
-# a regex is read in one piece
+# ruff: noqa: E501  # a regex is read in one piece
 
 import re
 from typing import ClassVar

@@ -1,9 +1,9 @@
 """The shape of a person's name, and whether a capitalised span can be one."""
-# ruff: noqa: E501, RUF001  # a regex or a list of words is read in one piece; people type curly apostrophes and dashes
-# a regex is read in one piece; people type the curly apostrophe
+# ruff: noqa: E501, RUF001  # a regex is read in one piece; people type curly apostrophes and dashes
 
 import re
 
+from llmguard.redaction.recognizers.gazetteers import is_given_name, is_surname
 from llmguard.redaction.recognizers.vocabulary import NOT_NAMES, PARTICLES
 
 # Capital letters of Latin, Greek and Cyrillic script; small ones are what remains of the letters.
@@ -20,6 +20,8 @@ TWO_NAMES = (
 )
 LAST_FIRST = rf"{WORD}(?:[ -]{WORD})?, {WORD}(?:[ ](?:{WORD}|{INITIAL}(?![\w'])))?"
 
+# months and products that are people before a known name: `April Durr`, `Travis Kowalski`
+AMBIGUOUS_NAMES = frozenset({"April", "May", "June", "August", "Jan", "Travis", "Claude", "Alexa", "Rich", "Iris"})
 _PARTS = re.compile(r"[ \-,]+")
 _CODE = re.compile(r"[\d_/\\@#$%^*+=<>{}()\[\]|~:;`\"!?&]")
 _CAMEL = re.compile(rf"[a-zà-ÿ][{UPPER}]")
@@ -46,10 +48,20 @@ def is_name(value: str, *, words: int = 1) -> bool:
     carrying = [part.strip(".'’,") for part in parts if part.lower() not in PARTICLES]
     if len(carrying) < words or not carrying:
         return False
-    if any(part.lower() in NOT_NAMES for part in carrying):
+    if _is_ambiguous_name(carrying):
+        return True
+    if any(part.lower() in NOT_NAMES for part in carrying if len(part) > 1):  # `A.` and `I.` are initials here
         return False
-    if any(_CAMEL.search(part) and not _CAMEL_OK.match(part) for part in carrying):
-        return False
-    if any(_ACRONYM_CAMEL.match(part) for part in carrying):
+    if any(_is_camel(part) for part in carrying):
         return False
     return any(len(part) > 1 for part in carrying)
+
+
+def _is_camel(part: str) -> bool:
+    """Say whether a word has capitals inside as identifiers have, not as in `McDonald`."""
+    return bool((_CAMEL.search(part) and not _CAMEL_OK.match(part)) or _ACRONYM_CAMEL.match(part))
+
+
+def _is_ambiguous_name(parts: list[str]) -> bool:
+    """Say whether it is `April Martin` or `Jan Kowalski`: a name that is something else as well, and one that is not."""
+    return len(parts) > 1 and parts[0] in AMBIGUOUS_NAMES and all(is_surname(p) or is_given_name(p) for p in parts[1:])

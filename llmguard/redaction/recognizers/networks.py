@@ -1,6 +1,5 @@
 """IP addresses that may belong to somebody: not loopback, not `0.0.0.0`, not a version number or a slice."""
-# ruff: noqa: E501  # a regex or a list of words is read in one piece
-# a regex is read in one piece
+# ruff: noqa: E501  # a regex is read in one piece
 
 import ipaddress
 import re
@@ -21,7 +20,7 @@ def belongs_to_somebody(value: str) -> bool:
         address = ipaddress.ip_address(value)
     except ValueError:
         return False
-    if address.version == 6 and len(value.replace(":", "")) < _FEW_V6_DIGITS:  # IP version 6  # noqa: PLR2004  # a bound of this shape alone
+    if isinstance(address, ipaddress.IPv6Address) and len(value.replace(":", "")) < _FEW_V6_DIGITS:
         return False
     return not (address.is_loopback or address.is_unspecified or address.is_multicast or value.startswith("255."))
 

@@ -3,6 +3,7 @@
 Presidio's loader hands a predefined recognizer the fields that Presidio knows and drops the others, so these are read
 from the same file a second time, checked, and taught to the recognizers of labels and of columns.
 """
+# ruff: noqa: RUF001  # people type curly apostrophes and dashes
 
 import re
 from collections.abc import Iterable, Mapping

@@ -1,6 +1,5 @@
 """People whom the words around them name: titles, greetings, sign-offs, introductions, mail headers."""
-# ruff: noqa: E501, RUF001, SIM905  # a regex or a list of words is read in one piece; people type curly apostrophes and dashes; rows of long strings; lists of words without quotes
-# a regex is read in one piece; rows of long strings; people type the curly apostrophe; word lists
+# ruff: noqa: E501, RUF001, SIM905  # a regex is read in one piece; people type curly apostrophes and dashes; lists of words read better without quotes
 
 import re
 from typing import ClassVar
@@ -73,14 +72,14 @@ _ANSWERED = re.compile(
     rf"(?i)\b(?:your|full|whose|the|first|last|his|her) names?(?:,? please)?[?:.!]?[\"']?\s{{0,3}}(?:\r?\n[ \t>-]{{0,4}}(?:[A-Za-z]{{2,12}}:[ \t]?)?){{1,2}}(?P<v>(?-i:{TWO_NAMES}|{WORD})|[a-z]{{2,20}} [a-z]{{2,20}})(?=[ \t.!]{{0,3}}(?:[\r\n]|$))"
 )
 _NAMED = re.compile(
-    rf"(?i)\b(?:(?:my|his|her|their|our) (?:[a-z-]{{2,14}}['’]s )?names?|(?:named|called) (?:him|her|them|(?:my|our|their|his|her|the) [a-z]{{2,12}})|in the name of|under the name(?: of)?) (?P<v>(?-i:(?:{TITLES}\.? )?{NAME}))"
+    rf"(?i)\b(?:(?:my|his|her|their|our) (?:[a-z-]{{2,14}}['’]s )?names?|(?:named|called) (?:him|her|them|(?:my|our|their|his|her|the) [a-z]{{2,12}})|in the name of|under the name(?: of)?) (?-i:{TITLES}\.? )?(?P<v>(?-i:(?!{TITLES}\b){NAME}))"
 )
 _NAMED_SMALL = re.compile(r"(?:named|called) (?:him|her) (?P<v>[a-z]{3,20})(?=[.,!?;\n]|$)")
 _HUMAN = re.compile(
-    rf"(?:^|[.!?\n\"'>] ?|\b(?:that|because|since|if|when|why|how|while|and|but|so|is|was|has|does|did|as) )(?P<v>{NAME})['’]?(?= (?:(?:who|and) )?(?:(?:is|was|isn't|wasn't|has been|has|had|will be|seems|became|felt|feels|got|gets|went|goes|called in) (?:[a-z]{{2,10}} ){{0,2}})?(?:sick|ill|pregnant|impulsive|depressed|divorced|widowed|bereaved|retiring|hospitali[sz]ed|absent|on (?:sick |maternity |paternity |parental |annual |medical )?leave|on (?:holiday|vacation|probation)|off sick|out of office|late for work|resigned|retired|apologi[sz]ed|complained|emigrated|got married|passed away|promoted to|fired|laid off|years? old|diagnosed|allergic|disabled|phoned|texted|emailed|e-mailed|whispered|smiled|laughed|cried|nodded)\b)"
+    rf"(?:^|[.!?\n\"'>] ?|\b(?:that|because|since|if|when|why|how|while|and|but|so|is|was|has|does|did|as) )(?:{TITLES}\.? )?(?!{TITLES}\b)(?P<v>{NAME})['’]?(?= (?:(?:who|and) )?(?:(?:is|was|isn't|wasn't|has been|has|had|will be|seems|became|felt|feels|got|gets|went|goes|called in) (?:[a-z]{{2,10}} ){{0,2}})?(?:sick|ill|pregnant|impulsive|depressed|divorced|widowed|bereaved|retiring|hospitali[sz]ed|absent|on (?:sick |maternity |paternity |parental |annual |medical )?leave|on (?:holiday|vacation|probation)|off sick|out of office|late for work|resigned|retired|apologi[sz]ed|complained|emigrated|got married|passed away|promoted to|fired|laid off|years? old|diagnosed|allergic|disabled|phoned|texted|emailed|e-mailed|whispered|smiled|laughed|cried|nodded)\b)"
 )
 _WORKS = re.compile(
-    rf"\b(?:starring|featuring|directed by|composed by|painted by|married to|engaged to|in love with|interview with|meeting with|lunch with|call with|chat with|dinner with|tribute to|dedicated to|succeeded by|replaced by|represented by|widow of|son of|daughter of|wife of|husband of|mother of|father of|fan of|on behalf of|cc(?:'d|ed)?|cc:|ask|asked|remind|contact|email|e-mail|ping|tell|told|invite|thank) (?P<v>{NAME})(?![\w(@])"
+    rf"\b(?:starring|featuring|directed by|composed by|painted by|married to|engaged to|in love with|interview with|meeting with|lunch with|call with|chat with|dinner with|tribute to|dedicated to|succeeded by|replaced by|represented by|widow of|son of|daughter of|wife of|husband of|mother of|father of|fan of|on behalf of|cc(?:'d|ed)?|cc:|ask|asked|remind|contact|email|e-mail|ping|tell|told|invite|thank) (?:{TITLES}\.? )?(?!{TITLES}\b)(?P<v>{NAME})(?![\w(@])"
 )
 _VCARD = re.compile(rf"(?m)^(?:FN|N)(?:;[^:\n]{{0,40}})?:(?P<v>[{UPPER}][^\n;:]{{1,40}}(?:;[{UPPER}][^\n;:]{{1,40}})?)")
 _BY = re.compile(

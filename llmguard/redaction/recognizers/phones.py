@@ -3,8 +3,7 @@
 What a form needs to count: an international prefix, a North American or parenthesised grouping, a number valid in
 one of `REGIONS`, or a word such as "call" in front. A plain run of digits without any of these is no phone number.
 """
-# ruff: noqa: E501  # a regex or a list of words is read in one piece
-# a regex is read in one piece
+# ruff: noqa: E501  # a regex is read in one piece
 
 import re
 from collections.abc import Iterable

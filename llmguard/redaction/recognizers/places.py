@@ -1,5 +1,5 @@
 """Places by their name: countries, towns of the world, and what its own noun calls a place (`Cook County`)."""
-# ruff: noqa: E501, RUF001  # a regex is read in one piece; people type curly apostrophes
+# ruff: noqa: E501, RUF001  # a regex is read in one piece; people type curly apostrophes and dashes
 
 import re
 from collections.abc import Iterable, Iterator

@@ -1,6 +1,5 @@
 """The last test of what the NER model proposes: a small model sees people in code, headings and product names."""
-# ruff: noqa: E501, RUF001  # a regex or a list of words is read in one piece; people type curly apostrophes and dashes
-# a regex is read in one piece; people type the curly apostrophe
+# ruff: noqa: E501, RUF001  # a regex is read in one piece; people type curly apostrophes and dashes
 
 import re
 
@@ -16,7 +15,14 @@ _CODE_BEFORE = frozenset("_/\\@#$%=+`{<~.")
 _CODE_AFTER = frozenset("_/\\@#$%=+`(}>[~")
 _ESCAPED = frozenset("'\"nrt")
 _LEFT_KEY = re.compile(r"[\"'] ?:")
+# `Fourier transform`, `Levenshtein distance`: what is named after somebody does not tell of them
+_NAMED_AFTER = re.compile(
+    r"[ -](?i:algorithm|theorem|distribution|transform|matrix|matrices|distance|inequality|estimator|kernel|factori[sz]ation|series|filter|tree"
+    r"|decomposition|coefficient|polynomial|quadrature|regression|encoding|cipher|automaton|equation|derivative|integral|conjecture|CG)\b"
+)
 _LONGEST_CODE_LINE = 240
+_SHORTEST = 2  # an initial names nobody
+_SMALL_NAMES = (2, 3)  # words of a name in small letters; a single one may be any word
 _LONGEST_ACRONYM = 3
 _PLACE_ACRONYMS = frozenset(STATES.split("|")) | {
     "US",
@@ -34,7 +40,7 @@ _PLACE_ACRONYMS = frozenset(STATES.split("|")) | {
 }
 _CAPITAL_TOWN = re.compile(rf"[{UPPER}]{{3,}}(?:[ '’-]{{1,2}}[{UPPER}]{{2,}})+")  # `SAINT-PRIEST`, `NEW YORK`
 _CODE_LINE = re.compile(
-    r"^\s*(?:(?:async )?def |class |import |from [\w.]+ import|return\b|raise |if .*:$|elif |for .* in |while |with |assert |@\w|#include"
+    r"^\s*(?:(?:async )?def |class |import |from [\w.]+ import|return\b|raise |if .*:$|elif |for .* in |while |with |assert |@[\w.]+(?:\(|\s*$)|#include"
     r"|(?:public|private|protected|static|const|let|var|function|final)\b|SELECT\b|INSERT\b|UPDATE\b|DELETE\b|CREATE\b|ALTER\b"
     r"|[\w.\[\]\"']+ ?(?:[+\-*/|]?=|:=) ?\S|[\w.]+\(.*[):,]\s*$|>>>|\.\. |:\w+:|[{}\])(]+[;,]?$)|;\s*$|\{\s*$|=>|->|::|&&|\|\|"
 )
@@ -52,18 +58,26 @@ def plausible(entity_type: str, text: str, start: int, end: int) -> bool:
     if entity_type not in {"PERSON", "LOCATION", "NRP"}:
         return True
     value = _TAIL.sub("", _HEAD.sub("", text[start:end]))
-    if len(value) < 2 or "\n" in value or _touches_code(text, start, end):  # initials name nobody  # noqa: PLR2004  # a bound of this shape alone
+    if len(value) < _SHORTEST or "\n" in value or _touches_code(text, start, end):
         return False
     if entity_type == "PERSON":
+        if " " not in value and _NAMED_AFTER.match(text, end):
+            return False
         is_known = any(is_given_name(part) for part in value.split())
-        return _is_person(value) and (is_known or not _is_in_heading(text, start)) and not is_in_code(text, start, end)
+        return (
+            _is_person(value, _line(text, start, end))
+            and (is_known or not _is_in_heading(text, start))
+            and not is_in_code(text, start, end)
+        )
     return _is_place(value) and not is_in_code(text, start, end)
 
 
-def _is_person(value: str) -> bool:
+def _is_person(value: str, line: str) -> bool:
     parts = value.split()
+    if value.islower() and not line.islower():
+        return False  # who writes capitals elsewhere writes them in names
     if value.islower():  # chat in small letters: a name of two words may stand, one word may be anything
-        return 2 <= len(parts) <= 3 and all(p.isalpha() and p not in NOT_NAMES for p in parts)  # noqa: PLR2004  # a bound of this shape alone
+        return len(parts) in _SMALL_NAMES and all(p.isalpha() and p not in NOT_NAMES for p in parts)
     if value.isupper() and len(parts) == 1:
         return False
     if not is_name(value):
@@ -97,11 +111,15 @@ def _is_in_heading(text: str, start: int) -> bool:
     return line.startswith(("#", "**", "- **", "* **", "==", "|"))
 
 
+def _line(text: str, start: int, end: int) -> str:
+    right = text.find("\n", end)
+    return text[text.rfind("\n", 0, start) + 1 : right if right != -1 else len(text)]
+
+
 def is_in_code(text: str, start: int, end: int) -> bool:
     """Say whether the line reads as code, outside of a quoted string or comment."""
     left = text.rfind("\n", 0, start) + 1
-    right = text.find("\n", end)
-    line = text[left : right if right != -1 else len(text)]
+    line = _line(text, start, end)
     if len(line) > _LONGEST_CODE_LINE or _CODE_LINE.search(line) is None:
         return False
     before = text[left:start]

@@ -1,6 +1,5 @@
 """Whether a value beside a label like `password` or `token` is a secret, or code, a word, a placeholder."""
-# ruff: noqa: E501  # a regex or a list of words is read in one piece
-# a regex is read in one piece
+# ruff: noqa: E501  # a regex is read in one piece
 
 import math
 import re
@@ -17,6 +16,8 @@ _FILLERS = re.compile(
     r"(?:.*[-_ ])?(?:example|placeholder|redacted|changeme|change[-_]me|dummy|foobar|insert)(?:[-_ ].*)?|none|null|true|false|undefined|"
     r"string|str|bytes|int|optional|required|hidden|text|password|passwd|secret|token|varchar.*|char\(.*|nil|yes|no|test)"
 )
+_SHORTEST_PASSWORD = 5
+_LEAST_KINDS = 2  # one kind of characters is a word
 _MIN_TOKEN = 12
 _LONGEST_WORD = 15
 _MIN_ENTROPY_BITS = 2.8
@@ -31,7 +32,7 @@ def is_password(value: str, *, is_quoted: bool = False) -> bool:
         + any(not c.isalnum() and c not in "_-." for c in value)
     )  # fmt: skip
     has_sign = any(c.isdigit() or not c.isalnum() for c in value.strip("_-."))
-    return kinds >= 2 and has_sign and len(value) >= 5  # one class of characters is a word  # noqa: PLR2004  # a bound of this shape alone
+    return kinds >= _LEAST_KINDS and has_sign and len(value) >= _SHORTEST_PASSWORD
 
 
 def is_random(value: str, *, is_quoted: bool = True) -> bool:

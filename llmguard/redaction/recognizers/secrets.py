@@ -2,8 +2,7 @@
 
 API_KEY is a key or token by its shape, PASSWORD what stands behind a label or in a URL, PRIVATE_KEY key material.
 """
-# ruff: noqa: E501, S105  # a regex or a list of words is read in one piece; names of labels, no passwords
-# a regex is read in one piece; names of labels, no passwords
+# ruff: noqa: E501, S105  # a regex is read in one piece; labels, no passwords
 
 import re
 from collections.abc import Callable, Iterable, Sequence

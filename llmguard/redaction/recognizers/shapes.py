@@ -3,8 +3,7 @@
 `keyed` is for `label: value`, where the label and the sign vouch for the value; `spoken` for `my label is value`, where
 only the value's own form does. No shape crosses a line, and every repetition is bounded.
 """
-# ruff: noqa: E501, SIM905  # a regex or a list of words is read in one piece; lists of words without quotes
-# a regex is read in one piece; word lists
+# ruff: noqa: E501, SIM905  # a regex is read in one piece; lists of words read better without quotes
 
 import re
 from collections.abc import Callable
@@ -25,6 +24,9 @@ _DATE_OR_DIGITS = rf"(?:{DATE}|\d{{8}}(?!\d))"
 _IDENT = r"(?:[A-Za-z]{1,6}[- ]?)?[A-Za-z0-9]{1,20}(?:[-/.][A-Za-z0-9]{1,14}){0,5}(?:(?<=\d) \d{1,6}(?![\w.,:])){0,4}(?: [A-Z](?!\w))?"
 _SPOKEN_IDENT = r"#?(?=[A-Za-z0-9-]{0,10}\d)[A-Za-z0-9]{1,20}(?:[-/.][A-Za-z0-9]{1,14}){0,5}(?:(?<=\d) \d{1,6}(?![\w.,:])){0,4}(?: [A-Z](?!\w))?"
 _DIGITS = r"\d(?:[ -]?\d){5,17}(?!\w)"
+_SHORTEST_IDENT, _IDENT_DIGITS = 4, 3  # `v2` and `A1` are no numbers of people
+_MOST_NAMES = 4
+_LONGEST_ACRONYM = 3  # `NEW`, `N/A`
 _LINE_END = r"(?=[\"'`]|\s{0,3}(?:[,;|<\n\r]|\\n|$))"
 
 
@@ -55,8 +57,13 @@ def _digits(value: str) -> int:
     return sum(c.isdigit() for c in value)
 
 
+def _has_digits(value: str, least: int, most: int) -> bool:
+    return least <= _digits(value) <= most
+
+
 def _is_ident(value: str) -> bool:
-    return _digits(value) >= 3 and len(value) >= 4 and not re.fullmatch(DATE, value)  # `v2`, `A1` are none  # noqa: PLR2004  # a bound of this shape alone
+    is_long = len(value) >= _SHORTEST_IDENT and _digits(value) >= _IDENT_DIGITS
+    return is_long and not re.fullmatch(DATE, value)
 
 
 def _is_full_name(value: str) -> bool:
@@ -65,16 +72,16 @@ def _is_full_name(value: str) -> bool:
 
 def _is_lower_name(value: str) -> bool:
     parts = value.replace("-", " ").split()
-    return 1 <= len(parts) <= 4 and all(p.isalpha() and len(p) > 1 and p not in NOT_NAMES for p in parts)  # noqa: PLR2004  # a bound of this shape alone
+    return 1 <= len(parts) <= _MOST_NAMES and all(p.isalpha() and len(p) > 1 and p not in NOT_NAMES for p in parts)
 
 
 def _is_place(value: str) -> bool:
-    return value.lower() not in NOT_NAMES and not (value.isupper() and len(value) <= 3)  # `NEW`, `N/A`  # noqa: PLR2004  # a bound of this shape alone
+    return value.lower() not in NOT_NAMES and not (value.isupper() and len(value) <= _LONGEST_ACRONYM)
 
 
 def _is_address(value: str) -> bool:
     words = value.replace(",", " ").split()
-    return len(words) >= 2 and any(c.isalpha() for c in value) and any(c.isdigit() or c == "," for c in value)  # noqa: PLR2004  # a bound of this shape alone
+    return len(words) > 1 and any(c.isalpha() for c in value) and any(c.isdigit() or c == "," for c in value)
 
 
 def _is_user(value: str) -> bool:
@@ -101,20 +108,20 @@ SHAPES: dict[str, Shape] = {
     "phone": Shape(
         re.compile(r"\+?[(\d][\d()/. -]{4,22}\d(?:[ ,]{0,2}(?:x|ext\.?|extension|#) ?\d{1,6})?(?![\w-])"),
         re.compile(r"\+?[(\d][\d()/. -]{4,22}\d(?:[ ,]{0,2}(?:x|ext\.?|extension|#) ?\d{1,6})?(?![\w-])"),
-        lambda value: 6 <= _digits(value) <= 20 and not re.fullmatch(r"\d{4}-\d{2}-\d{2}.*", value),  # noqa: PLR2004  # a bound of this shape alone
+        lambda value: _has_digits(value, 6, 20) and not re.fullmatch(r"\d{4}-\d{2}-\d{2}.*", value),
     ),
     "ssn": _same(r"(?:\d{3}[- .]?\d{2}[- .]?\d{4}|(?:[Xx*]{3}[- ]?[Xx*]{2}[- ]?)\d{4})(?![\w-])"),
-    "digits": Shape(re.compile(_DIGITS), re.compile(_DIGITS), lambda value: 6 <= _digits(value) <= 18),  # noqa: PLR2004  # a bound of this shape alone
+    "digits": Shape(re.compile(_DIGITS), re.compile(_DIGITS), lambda value: _has_digits(value, 6, 18)),
     "account": Shape(
         re.compile(r"(?:[A-Z]{2}\d{2}(?: ?[A-Z0-9]{2,4}){3,8}|(?:[A-Z]{1,4}-?)?\d(?:[ -]?\d){4,19})(?![\w@])"),
         re.compile(r"#?(?:[A-Z]{2}\d{2}(?: ?[A-Z0-9]{2,4}){3,8}|\d(?:[ -]?\d){5,19})(?![\w@])"),
         lambda value: not re.fullmatch(r"\d{4}-\d{2}-\d{2}.*", value),
     ),
-    "routing": _same(r"\d{3,4}[- ]?\d{2,4}[- ]?\d{1,4}(?!\w)", lambda value: 8 <= _digits(value) <= 10),  # noqa: PLR2004  # a bound of this shape alone
+    "routing": _same(r"\d{3,4}[- ]?\d{2,4}[- ]?\d{1,4}(?!\w)", lambda value: _has_digits(value, 8, 10)),
     "sort_code": _same(r"\d{2}[- ]?\d{2}[- ]?\d{2}(?![\w-])"),
     "swift": _same(r"[A-Z]{4}[A-Z]{2}[A-Z0-9]{2}(?:[A-Z0-9]{3})?(?!\w)"),
     "iban": _same(
-        r"[A-Za-z]{2}\d{2}(?:[A-Za-z0-9]{8,30}|(?:[ -](?:\d{2,6}|[A-Z0-9]{4}|[a-z]{0,3}\d[a-z0-9]{0,3})){2,8})(?!\w)", lambda value: _digits(value) >= 8),  # noqa: PLR2004  # a bound of this shape alone
+        r"[A-Za-z]{2}\d{2}(?:[A-Za-z0-9]{8,30}|(?:[ -](?:\d{2,6}|[A-Z0-9]{4}|[a-z]{0,3}\d[a-z0-9]{0,3})){2,8})(?!\w)", lambda value: _has_digits(value, 8, 34)),
     "card": _same(r"\d(?:[ -]?\d){11,18}(?!\w)"),
     "cvv": _same(r"\d{3,4}(?!\w)"),
     "date": Shape(re.compile(_DATE_OR_DIGITS), re.compile(DATE)),
@@ -135,6 +142,6 @@ SHAPES: dict[str, Shape] = {
     "postal": Shape(
         re.compile(r"[A-Za-z0-9]{2,5}(?:[- ][A-Za-z0-9]{2,4})?(?![\w.])"),
         re.compile(r"[A-Z0-9]{2,5}(?:[- ][A-Z0-9]{3,4})?(?![\w.])"),
-        lambda value: _digits(value) >= 2 and 4 <= len(value) <= 10,  # noqa: PLR2004  # a bound of this shape alone
+        lambda value: _has_digits(value, 2, 10) and len(value) in range(4, 11),
     ),
 }  # fmt: skip

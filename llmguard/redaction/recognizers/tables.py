@@ -1,6 +1,5 @@
 """Columns of CSV, TSV and Markdown tables: the header says what every cell below it is."""
 # ruff: noqa: RUF001  # people type curly apostrophes and dashes
-# people type the curly apostrophe
 
 import re
 from collections.abc import Iterable, Iterator

@@ -1,6 +1,5 @@
 """A regex that finds the longest of many phrases in one pass, without trying them one after another."""
 # ruff: noqa: RUF001  # people type curly apostrophes and dashes
-# people type the curly apostrophe
 
 import re
 from typing import TypeAlias

@@ -149,6 +149,30 @@ def test_answer_counts_its_words_and_its_calls():
     assert both > words + 3
 
 
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"function_call": {"arguments": "one two"}},
+        {"tool_calls": [{"type": "custom", "id": "call_1", "custom": {"input": "one two"}}]},
+        {"audio": {"id": "audio_1", "transcript": "one two"}},
+        {"role": "assistant", "never_seen": [{"deep": ["one two", None, 5]}]},
+    ],
+)
+def test_every_text_of_an_answer_counts_besides_roles_types_and_ids(message):
+    assert COUNTER.count_answer(message, "gpt-4o") == 2
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"audio": {"data": "A" * 100_000}},
+        {"images": [{"image_url": {"url": "data:image/png;base64," + "A" * 100_000}}]},
+    ],
+)
+def test_sound_and_pictures_of_an_answer_count_as_one_part(message):
+    assert COUNTER.count_answer(message, "gpt-4o") == TOKENS_PER_MEDIA_PART
+
+
 def test_allowance_is_exact_for_echo_and_known_targets_and_more_for_others():
     body = a_body("Hello there, how are you?")
     counted = COUNTER.count_request(body, "gpt-4o")

@@ -186,3 +186,132 @@ def test_recut_pieces_join_to_the_edited_whole():
 
         assert "".join(after) == apply(text, edits)
         assert len(after) == len(pieces)
+
+
+LEAK = "Zoë Grün zoe@example.com"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"id": LEAK},
+        {"id": "chatcmpl-491701234567"},
+        {"object": LEAK},
+        {"created": 491701234567},
+        {"model": LEAK},
+        {"system_fingerprint": LEAK},
+        {"service_tier": LEAK},
+        {"usage": {"prompt_tokens": 5, "note": LEAK, LEAK: 1}},
+        {"usage": LEAK},
+        {LEAK: 1},
+    ],
+    ids=json.dumps,
+)
+async def test_no_place_around_the_messages_is_unread(body):
+    redactor, vault = a_redactor(), await a_vault()
+
+    answer = await redactor.redact_answer(an_answer(content="x") | body, vault)
+    chunks = await redactor.redact_chunks([a_chunk(content="x") | body, a_chunk(content="y") | body], vault)
+
+    for text in (json.dumps(answer, ensure_ascii=False), json.dumps(chunks, ensure_ascii=False)):
+        assert "Gr" not in text
+        assert "zoe" not in text
+        assert "491701234567" not in text
+
+
+CALL = {"index": 0, "id": "x", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"role": LEAK},
+        {LEAK: 1},
+        {"note": {"deep": [{"x": LEAK}]}},
+        {"tool_calls": [CALL | {"id": LEAK}]},
+        {"tool_calls": [CALL | {"type": LEAK}]},
+        {"tool_calls": [CALL | {"note": LEAK}]},
+        {"tool_calls": [CALL | {"function": {"name": LEAK, "arguments": "{}", "x": [LEAK]}}]},
+        {"audio": {"id": LEAK, "data": LEAK}},
+        {"content": [{"type": "image_url", "image_url": {"url": LEAK}}]},
+        {"content": [{"type": "image_url", "image_url": LEAK}]},
+    ],
+    ids=json.dumps,
+)
+async def test_no_place_of_an_answer_or_delta_is_unread(said):
+    redactor, vault = a_redactor(), await a_vault()
+
+    answer = await redactor.redact_answer(an_answer(**said), vault)
+    chunks = await redactor.redact_chunks([a_chunk(**said)], vault)
+
+    for text in (json.dumps(answer, ensure_ascii=False), json.dumps(chunks, ensure_ascii=False)):
+        assert "Gr" not in text
+        assert "zoe" not in text
+
+
+@pytest.mark.parametrize(
+    "choice",
+    [
+        {"finish_reason": LEAK},
+        {"index": LEAK},
+        {"logprobs": LEAK},
+        {"logprobs": {"content": LEAK}},
+        {"logprobs": {"content": [LEAK]}},
+        {"logprobs": {"content": [{"token": "a", "note": LEAK}]}},
+        {"logprobs": {"content": [{"token": "a", "top_logprobs": [{"token": LEAK, "bytes": list(LEAK.encode())}]}]}},
+        {"logprobs": {"content": [{"token": "a", "top_logprobs": [LEAK]}]}},
+    ],
+    ids=json.dumps,
+)
+async def test_no_place_of_a_choice_is_unread(choice):
+    body, chunk = an_answer(content="x"), a_chunk(content="x")
+    body["choices"][0] |= choice
+    chunk["choices"][0] |= choice
+    redactor, vault = a_redactor(), await a_vault()
+
+    texts = json.dumps(
+        [await redactor.redact_answer(body, vault), await redactor.redact_chunks([chunk], vault)], ensure_ascii=False
+    )
+
+    assert "Gr" not in texts
+    assert "zoe" not in texts
+    assert str(list(LEAK.encode())) not in texts
+
+
+async def test_ordinary_answer_is_read_only_where_it_speaks():
+    finder = PatternFinder()
+    vault = await a_vault(finder=finder)
+    finder.read.clear()
+    body = an_answer(content="Fine") | {
+        "id": "chatcmpl-9f8e7d6c5b4a11",
+        "object": "chat.completion",
+        "created": 1_732_400_000,
+        "model": "gpt-4o-2024-08-06",
+        "system_fingerprint": "fp_44709d6fcb",
+        "service_tier": "default",
+        "usage": {"prompt_tokens": 120_000, "prompt_tokens_details": {"cached_tokens": 4096}, "cost": 0.1},
+    }
+    body["choices"][0]["logprobs"] = {"content": [{"token": "Fine", "top_logprobs": [{"token": " Good"}]}]}
+
+    await a_redactor(finder).redact_answer(body, vault)
+
+    assert finder.read == ["Fine", "Fine"]
+
+
+async def test_id_that_every_chunk_repeats_is_read_once_and_hidden_in_each():
+    finder = PatternFinder()
+    vault = await a_vault(finder=finder)
+    finder.read.clear()
+    chunks = [a_chunk(content="x") | {"id": "zoe@example.com"} for _ in range(3)]
+
+    redacted = await a_redactor(finder).redact_chunks(chunks, vault)
+
+    assert finder.read.count("id: zoe@example.com\n") == 1
+    assert [MASK.sub("#", chunk["id"]) for chunk in redacted] == ["#", "#", "#"]
+
+
+async def test_picture_in_an_answer_stays():
+    url = "data:image/png;base64," + "iVBORw0KGgo" * 9 + "=="
+    body = an_answer(content=[{"type": "image_url", "image_url": {"url": url}}])
+
+    assert await a_redactor().redact_answer(body, await a_vault()) is body

@@ -81,7 +81,7 @@ async def test_other_fields_of_a_message_are_read():
 
 async def test_ids_and_names_of_functions_are_left_alone_unless_an_id_looks_like_data():
     calls = [
-        {"id": "call_1", "type": "function", "function": {"name": "Bob Miller", "arguments": "{}"}},
+        {"id": "call_1", "type": "function", "function": {"name": "Get_Weather", "arguments": "{}"}},
         {"id": "bob@example.com", "type": "function", "function": {"name": "f", "arguments": '{"a": "Bob Miller"}'}},
         {"id": "call_2", "type": "custom", "custom": {"name": "g", "input": "for Bob Miller"}},
         "odd",
@@ -173,7 +173,7 @@ async def test_finding_over_two_leaves_hides_both_and_no_label():
     assert document["messages"][0]["content"] == '{"first": "#", "last": "#"}'
 
 
-async def test_texts_of_tools_are_read_and_their_vocabulary_is_not():
+async def test_texts_of_tools_are_read_and_their_vocabulary_only_if_it_looks_like_data():
     schema = {
         "type": "object",
         "description": "For Bob Miller",
@@ -190,18 +190,18 @@ async def test_texts_of_tools_are_read_and_their_vocabulary_is_not():
     parameters = await masked_parameters(tools=[tool])
 
     assert parameters["tools"][0]["function"] == {
-        "name": "Bob Miller",
+        "name": "#",
         "description": "#",
         "parameters": {
             "type": "object",
             "description": "For #",
             "properties": {
-                "Bob Miller": {"type": "string", "enum": ["#", "x"], "default": "#"},
-                "name": {"type": "string", "description": "as #", "pattern": "Bob Miller"},
+                "#": {"type": "string", "enum": ["#", "x"], "default": "#"},
+                "name": {"type": "string", "description": "as #", "pattern": "#"},
                 "phone": {"const": "#", "examples": [{"type": "#"}]},
                 "list": {"items": {"anyOf": [{"title": "#"}]}},
             },
-            "required": ["Bob Miller"],
+            "required": ["#"],
         },
     }
 
@@ -233,7 +233,7 @@ async def test_other_parameters_are_read_and_structural_ones_are_not():
         "metadata": {"#": "#", "z": "x"},
         "stop": ["#", "END"],
         "prediction": {"type": "content", "content": [{"type": "text", "text": "Dear #"}]},
-        "tool_choice": {"type": "function", "function": {"name": "Bob Miller"}},
+        "tool_choice": {"type": "function", "function": {"name": "#"}},
         "seed": 491701234567,
         "novelty": {"deep": [{"x": "#"}]},
     }
@@ -260,3 +260,196 @@ async def test_dropped_key_is_renamed_in_place():
     )
 
     assert list(document["parameters"]["metadata"]) == ["a", "#", "c"]
+
+
+LEAK = "Bob Miller bob@example.com"
+CALL = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+CUSTOM = {"id": "c", "type": "custom", "custom": {"name": "f", "input": "x"}}
+
+
+@pytest.mark.parametrize(
+    "key", ["image_url", "image", "input_audio", "audio", "file", "file_data", "video_url", "video"]
+)
+@pytest.mark.parametrize("value", [LEAK, {"url": LEAK}, {"data": LEAK, "deep": [{"file_data": LEAK}]}])
+@pytest.mark.parametrize("kind", ["text", "refusal", "novelty", None])
+async def test_media_key_hides_nothing_in_a_part_that_is_no_such_medium(kind, key, value):
+    message = await masked_message({"role": "user", "content": [{"type": kind, "text": "hi", key: value}]})
+
+    assert "ob" not in json.dumps(message["content"][0][key])
+
+
+async def test_what_stands_beside_the_data_of_a_medium_is_read():
+    parts = [
+        {"type": "image_url", "image_url": {"url": "data:x", "detail": LEAK, "note": LEAK}, "audio": LEAK},
+        {"type": "input_audio", "input_audio": {"data": "UklGRg==", "format": "wav"}, "image_url": {"url": LEAK}},
+        {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "Bob Miller"}},
+    ]
+
+    content = (await masked_message({"role": "user", "content": parts}))["content"]
+
+    assert content[0] == {
+        "type": "image_url",
+        "image_url": {"url": "data:x", "detail": "# #", "note": "# #"},
+        "audio": "# #",
+    }
+    assert content[1]["image_url"] == {"url": "# #"}
+    assert content[2] == parts[2]
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {LEAK: "x"},
+        {"content": [{"type": "text", "text": "x", LEAK: 1}]},
+        {"content": [{"type": LEAK}]},
+        {"role": LEAK, "content": "x"},
+        {"name": "Bob_Miller"},
+        {"name": "Bob.Miller"},
+        {"name": LEAK},
+        {"role": "tool", "tool_call_id": LEAK, "name": LEAK},
+        {"tool_calls": LEAK},
+        {"tool_calls": [LEAK]},
+        {"tool_calls": [CALL | {"type": LEAK}]},
+        {"tool_calls": [CALL | {"index": LEAK}]},
+        {"tool_calls": [CALL | {"index": 491701234567}]},
+        {"tool_calls": [CALL | {"note": LEAK}]},
+        {"tool_calls": [CALL | {LEAK: 1}]},
+        {"tool_calls": [CALL | {"function": {"name": LEAK, "arguments": "{}"}}]},
+        {"tool_calls": [CALL | {"function": {"name": "f", "arguments": {"a": LEAK}}}]},
+        {"tool_calls": [CUSTOM | {"custom": {"name": LEAK, "input": "x"}}]},
+        {"tool_calls": [CUSTOM | {"custom": {"name": "f", "input": "x", "note": LEAK}}]},
+        {"tool_calls": [CUSTOM | {"custom": {"name": "f", "input": {"a": LEAK}}}]},
+        {"function_call": {"name": LEAK, "arguments": "{}"}},
+        {"audio": {"id": LEAK}},
+        {"audio": {"data": LEAK}},
+    ],
+    ids=json.dumps,
+)
+async def test_no_place_of_a_message_is_unread(message):
+    text = json.dumps(await masked_message({"role": "assistant"} | message))
+
+    assert "ob" not in re.sub("491701234567", "ob", text).replace("object", "")
+
+
+def a_tool(**schema):
+    return {"tools": [{"type": "function", "function": {"name": "f", "parameters": {"type": "object"} | schema}}]}
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"tools": [{"type": LEAK}]},
+        {"tools": [{"type": "function", "function": {"name": LEAK}}]},
+        {"tools": [{"type": "function", "function": {"name": "f"}, "name": LEAK, LEAK: 1}]},
+        a_tool(properties={LEAK: {}}),
+        a_tool(required=[LEAK]),
+        a_tool(type=["object", LEAK]),
+        a_tool(pattern=LEAK),
+        a_tool(format=LEAK),
+        a_tool(**{"$id": LEAK}),
+        a_tool(**{"$schema": LEAK}),
+        a_tool(**{"$ref": LEAK}),
+        a_tool(novelty={"type": LEAK, "name": LEAK}),
+        a_tool(novelty={"name": "Bob Miller"}),
+        a_tool(items=[{"name": "Bob Miller"}]),
+        {"response_format": {"type": LEAK}},
+        {"response_format": {"type": "json_schema", "json_schema": {"name": LEAK, "schema": {}}}},
+        {"parallel_tool_calls": LEAK},
+        {"tool_choice": LEAK},
+        {"tool_choice": {"type": "function", "function": {"name": "f", "note": LEAK}}},
+        {"function_call": {"name": LEAK}},
+        {"logit_bias": {LEAK: 1}},
+        {"logit_bias": {"50256": LEAK}},
+        {"logit_bias": {"491701234567": 1}},
+        {"service_tier": LEAK},
+        {"store": LEAK},
+        {"reasoning_effort": LEAK},
+        {"temperature": 491701234567},
+        {"top_p": 491701234567.0},
+        {"seed": LEAK},
+        {"prediction": {"type": "content", "content": "x", "note": LEAK}},
+        {"prediction": {"type": LEAK, LEAK: 1}},
+        {"prediction": {"type": "content", "content": {"a": LEAK}}},
+        {LEAK: 1},
+    ],
+    ids=json.dumps,
+)
+async def test_no_place_of_the_parameters_is_unread(parameters):
+    text = json.dumps(await masked_parameters(**parameters))
+
+    assert "#" in text
+    assert "ob@" not in text
+    assert "Bob" not in text
+    assert "491701234567" not in text
+
+
+async def test_tools_that_look_like_code_are_not_read():
+    tool = {
+        "type": "function",
+        "function": {
+            "name": "Get_Weather",
+            "strict": True,
+            "parameters": {
+                "$schema": "https://json-schema.org/draft/2020-12/schema",
+                "type": "object",
+                "properties": {"Home_City": {"$ref": "#/$defs/City"}, "day": {"type": ["string", "null"]}},
+                "required": ["Home_City", "day"],
+                "additionalProperties": False,
+                "$defs": {"City": {"type": "string", "format": "date-time"}},
+            },
+        },
+    }
+    request = a_chat_request(
+        "",
+        parameters={
+            "tools": [tool],
+            "tool_choice": {"type": "function", "function": {"name": "Get_Weather"}},
+            "response_format": {"type": "json_object"},
+            "logit_bias": {"199999": -100},
+            "max_tokens": 128_000,
+            "temperature": 0.7,
+        },
+    )
+
+    _, read = await masked(request)
+
+    assert read == []
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (r'Here: {"name":"Zo\u00eb Gr\u00fcn","mail":"bob\u0040example.com"}', 'Here: {"name":"#","mail":"#"}'),
+        ("```json\n" + r'{"name":"Zo\u00eb Gr\u00fcn"}' + "\n```", '```json\n{"name":"#"}\n```'),
+        (r'in {"a": "{\"b\": \"Zo\\u00eb Gr\\u00fcn\"}"}', r'in {"a": "{\"b\": \"#\"}"}'),
+        (r"C:\users \ud83d\ude00 Bob\u0020Miller \ud83d \u12", r"C:\users \ud83d\ude00 # \ud83d \u12"),
+        (json.dumps({"p": json.dumps({"n": "Zoë Grün", "t": 491701234567})}), r'{"p": "{\"n\": \"#\", \"t\": #}"}'),
+        (json.dumps({"p": json.dumps({"bob@example.com": 1})}), r'{"p": "{\"#\": 1}"}'),
+        (json.dumps({"p": r"note Zo\u00eb Gr\u00fcn"}), '{"p": "note #"}'),
+    ],
+    ids=["prose", "fence", "json in json in prose", "other backslashes", "json in json", "key", "escapes in a string"],
+)
+async def test_escapes_are_read_as_what_they_say(before, after):
+    assert (await masked_message({"role": "user", "content": before}))["content"] == after
+
+
+async def test_json_in_strings_is_read_three_levels_deep():
+    text = json.dumps("Zoë Grün")
+    for _ in range(4):
+        text = json.dumps({"p": text}, ensure_ascii=True)
+
+    assert "Gr" not in (await masked_message({"role": "user", "content": text}))["content"]
+
+
+async def test_escapes_in_broken_arguments_and_metadata_are_read():
+    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": r'{"n":"Zo\u00eb Gr\u00fcn"'}}
+
+    document, _ = await masked(
+        a_chat_request(
+            messages=[{"role": "assistant", "content": None, "tool_calls": [call]}],
+            parameters={"metadata": {"a": r"by Zo\u00eb Gr\u00fcn", "b": json.dumps({"n": "Zoë Grün"})}},
+        )
+    )
+
+    assert document["messages"][0]["tool_calls"][0]["function"]["arguments"] == '{"n":"#"'
+    assert document["parameters"]["metadata"] == {"a": "by #", "b": '{"n": "#"}'}

@@ -3,6 +3,7 @@
 import pytest
 import regex
 
+from llmguard.redaction import prefilter
 from llmguard.redaction.patterns import PatternPass
 from llmguard.redaction.prefilter import Prefilter, Trigger
 from llmguard.redaction.prefilter_cache import DatabaseCache
@@ -20,18 +21,16 @@ def folder(tmp_path):
 @pytest.fixture
 def compilations(monkeypatch):
     """Count what is compiled."""
-    from llmguard.redaction import prefilter
-
     compiled, compile_most = [], prefilter._compile_most
     monkeypatch.setattr(prefilter, "_compile_most", lambda *facts: compiled.append(facts) or compile_most(*facts))
     return compiled
 
 
 def a_prefilter(folder, triggers=TRIGGERS, dialect="re"):
-    prefilter = Prefilter(triggers, dialect=dialect, cache=DatabaseCache(folder))
-    assert prefilter.fired("a needle7") == {0, 1}
-    assert prefilter.fired("hay") == {1}
-    return prefilter
+    made = Prefilter(triggers, dialect=dialect, cache=DatabaseCache(folder))
+    assert made.fired("a needle7") == {0, 1}
+    assert made.fired("hay") == {1}
+    return made
 
 
 def the_file(folder):
