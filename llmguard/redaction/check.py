@@ -5,8 +5,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import regex
-from presidio_analyzer import EntityRecognizer, PatternRecognizer
+import regex  # type: ignore[import-untyped]  # its stubs are a package of their own
+from presidio_analyzer import EntityRecognizer, Pattern, PatternRecognizer
 
 from llmguard.redaction.cases import case_problems
 from llmguard.redaction.ner import NerModel
@@ -72,9 +72,11 @@ def pattern_findings(recognizers: Iterable[EntityRecognizer]) -> Iterator[RuleFi
     for recognizer in recognizers:
         if not isinstance(recognizer, PatternRecognizer):
             continue
-        for pattern in recognizer.patterns:
+        patterns: list[Pattern] = recognizer.patterns  # type: ignore[has-type]  # untyped in Presidio
+        for pattern in patterns:
             try:
                 regex.compile(pattern.regex)
             except regex.error as error:
                 words = f"the pattern '{pattern.name}' is no regular expression: {error}"
-                yield RuleFinding(RECOGNIZERS_FILE, recognizer.name, words, "correct the regex")
+                name = getattr(recognizer, "name", "")  # untyped in Presidio
+                yield RuleFinding(RECOGNIZERS_FILE, name, words, "correct the regex")

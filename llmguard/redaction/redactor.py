@@ -19,8 +19,7 @@ from llmguard.domain.secrets import derive_key
 from llmguard.redaction.document import answer_units, chunk_units, place_name, request_units, rewrite
 from llmguard.redaction.findings import Action, Finding
 from llmguard.redaction.jsontext import positions
-from llmguard.redaction.lookalikes import plain
-from llmguard.redaction.placeholders import PERSON, PlaceholderCodes, mask, protected_spans, spell_dropped
+from llmguard.redaction.placeholders import PERSON, PlaceholderCodes, mask, plain, protected_spans, spell_dropped
 from llmguard.redaction.profiles import Profile
 from llmguard.redaction.propagation import KnownValues
 from llmguard.redaction.spans import Edit, Span, spans_of

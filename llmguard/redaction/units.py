@@ -47,6 +47,7 @@ _MEDIA_DATA = frozenset({"file_data", "file_id", "data", "url"})
 _MEDIA_WORDS = frozenset({"detail", "format", "type", "media_type"})
 _BASE64 = re.compile(r"(?:data:[A-Za-z0-9/.+-]{0,80};base64,)?[A-Za-z0-9+/_-]{16,}={0,2}")
 _BODY = frozenset({"object", "service_tier"})
+_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _DIGITS_IN_ROW = re.compile(r"\d(?:[\W_]{0,3}\d){5}")
 _RELEASE = re.compile(r"-20\d\d-?[01]\d-?[0-3]\d")  # of a model: gpt-4o-2024-08-06
 _OPAQUE = re.compile(r"[A-Za-z0-9_.$#/:+=-]{1,128}")
@@ -324,10 +325,10 @@ def is_token(text: str) -> bool:
 def is_body_structure(name: str, text: str) -> bool:
     """Return whether a text around the messages has the shape of what OpenAI puts there.
 
-    Ids of answers are often hexadecimal: only six digits in a row make one look like data.
+    Ids of answers are often hexadecimal: only six digits in a row make one look like data, and a UUID never does.
     """
     if name in {"id", "system_fingerprint"}:
-        return _OPAQUE.fullmatch(text) is not None and not _DIGITS_IN_ROW.search(text)
+        return _OPAQUE.fullmatch(text) is not None and not _DIGITS_IN_ROW.search(_UUID.sub("", text))
     if name == "model":
         return is_token(_RELEASE.sub("", text).replace(":", "-"))
     return name in _BODY and is_token(text)

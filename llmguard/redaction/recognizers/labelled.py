@@ -54,12 +54,13 @@ class LabelledValueRecognizer(GatedRecognizer):
         self.labels = labels
         self._label = re.compile(labels.source)
         self.supported_entities = list(labels.entities)
-        self.patterns = [Pattern("gate 0", _gate(labels), _GATE_SCORE)]
+        self.patterns = [Pattern("gate 0", _gate(labels), _GATE_SCORE)]  # type: ignore[has-type]  # untyped in Presidio
 
     @property
     def triggers(self) -> Sequence[tuple[str, int]]:
         """The gate of the labels that it knows."""
-        return [(pattern.regex, int(self.global_regex_flags or 0)) for pattern in self.patterns]
+        patterns: Sequence[Pattern] = self.patterns  # type: ignore[has-type]  # untyped in Presidio
+        return [(pattern.regex, int(self.global_regex_flags or 0)) for pattern in patterns]
 
     def find(self, text: str) -> Iterable[Hit]:
         """Return the values behind labels."""
