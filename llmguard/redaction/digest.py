@@ -13,7 +13,8 @@ def rules_digest(files: Mapping[str, str], model: str) -> str:
     parts = [f"{name}\0{text}" for name, text in sorted(files.items())]
     parts += [f"{name}=={importlib.metadata.version(name)}" for name in _LIBRARIES]
     parts.append(model)
-    parts += [path.read_text(encoding="utf-8") for path in sorted(Path(__file__).parent.rglob("*.py"))]
+    own = (path for path in Path(__file__).parent.rglob("*") if path.suffix in {".py", ".txt"})  # .txt: lists of names
+    parts += [path.read_text(encoding="utf-8") for path in sorted(own)]
     digest = hashlib.sha256()
     for part in parts:
         encoded = part.encode()
