@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llmguard.redaction import occurrences
+from llmguard.redaction import propagation
 from llmguard.redaction.bent import bracketed_types
 from llmguard.redaction.placeholders import PlaceholderCodes, mask
 from llmguard.redaction.redactor import Redactor
@@ -129,8 +129,8 @@ class CountingDict(dict):
     ],
 )
 def test_phrases_that_begin_alike_are_looked_for_in_one_pass(phrases, text):
-    words = occurrences.words_of(text)
-    automaton = occurrences.Phrases({tuple(occurrences.words_of(phrase)): "X" for phrase in phrases})
+    words = propagation.words_of(text)
+    automaton = propagation.Phrases({tuple(propagation.words_of(phrase)): "X" for phrase in phrases})
     automaton._next = CountingDict(automaton._next)
 
     assert list(automaton.find(words)) == []
@@ -149,17 +149,17 @@ def test_every_occurrence_of_every_phrase_is_found(phrases, words):
         if tuple(words[first : first + len(phrase)]) == phrase
     }
 
-    found = list(occurrences.Phrases({phrase: "".join(phrase) for phrase in phrases}).find(words))
+    found = list(propagation.Phrases({phrase: "".join(phrase) for phrase in phrases}).find(words))
 
     assert sorted(found) == sorted(expected)
 
 
 @given(st.text(alphabet="aZ_0 .\n\u00a0é\u0301İ", max_size=30))
 def test_words_of_a_text_are_the_text(text):
-    words = occurrences.words_of(text)
+    words = propagation.words_of(text)
 
     assert "".join(words) == text
-    assert len(occurrences.folded(words)) == len(words)
+    assert len(propagation.folded(words)) == len(words)
 
 
 async def test_many_typed_placeholders_around_many_values_are_left_alone():
