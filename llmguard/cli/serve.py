@@ -18,6 +18,7 @@ from llmguard.cli.banner import Banner, issue_demo_key, print_when_ready
 from llmguard.cli.main import fail
 from llmguard.cli.options import place_options, settings_from
 from llmguard.logs import configure_logging
+from llmguard.redaction.workers import bound_blas_threads
 from llmguard.settings import Settings
 
 _STOP_INGESTER_SECONDS = 60
@@ -25,10 +26,6 @@ _WATCH_SECONDS = 1.0
 _METRICS_FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 _DRAIN_SECONDS = 120
 _log = logging.getLogger("llmguard")
-
-# One thread each for BLAS and OpenMP: more of them fight with the workers over the cores (10x outliers, measured), and
-# the libraries read these variables only when they are loaded, so the workers must be born with them.
-_ONE_THREAD = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 @click.command()
@@ -76,8 +73,7 @@ def _export(settings: Settings) -> None:
         "LLMGUARD_REDACTION": str(settings.redaction),
         "LLMGUARD_DATA": str(settings.data),
     }
-    for variable in _ONE_THREAD:
-        os.environ.setdefault(variable, "1")
+    bound_blas_threads()  # read when the libraries are loaded, so the workers must be born with it
     os.environ[_METRICS_FOLDER_VARIABLE] = str(_fresh_metrics_folder(settings.data / "metrics"))
 
 
