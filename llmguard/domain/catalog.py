@@ -9,6 +9,7 @@ from typing import Literal
 
 JsonScalar = str | int | float | bool
 ProviderKind = Literal["echo", "openai", "litellm"]
+ModelMode = Literal["chat", "embedding"]
 PresetStatus = Literal["draft", "approved", "deprecated", "retired"]
 AppStatus = Literal["draft", "sandbox", "approved", "suspended", "retired"]
 OnViolation = Literal["refuse", "clamp"]
@@ -65,6 +66,7 @@ class Model:
     context_tokens: int | None = None
     max_output_tokens: int | None = None
     max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+    mode: ModelMode = "chat"  # what it answers: conversations, or texts with their vectors
 
 
 @dataclass(frozen=True, slots=True)

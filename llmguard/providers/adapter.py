@@ -22,6 +22,8 @@ class Adapter(Protocol):
     def attempt(self, model: Model, body: JsonObject, *, trace_id: str) -> AsyncGenerator[JsonObject, None]:
         """Send one request and yield what comes back: one chat.completion, or chat.completion.chunk bodies.
 
+        A body that `asks_embeddings` is answered by exactly one list of embeddings, as `plain_embeddings` gives it.
+
         Args:
             model: whom to call.
             body: as `prepare_body` made it for this model; not changed.
@@ -66,14 +68,23 @@ class AttemptFailed(Exception):
         self.fall_back = fall_back
 
 
+def asks_embeddings(body: JsonObject) -> bool:
+    """Tell whether a body asks for vectors: it has `input`, a list of texts, and no messages."""
+    return "input" in body and "messages" not in body
+
+
 def prepare_body(model: Model, body: JsonObject) -> JsonObject:
     """Return the body as this model's provider gets it; the given one stays as it is.
 
     `model` becomes the target, the output limit takes the name that the model knows (the smaller one if both are
-    given), and streams always ask for their usage.
+    given), and streams always ask for their usage. Embeddings have no output limit; they are asked for in base64, a
+    quarter of the bytes, where the wire is OpenAI's.
     """
     prepared = {**body, "model": model.target}
     limits = [prepared.pop(name, None) for name in ("max_tokens", "max_completion_tokens")]
+    if asks_embeddings(body):
+        prepared.pop("encoding_format", None)
+        return prepared | ({"encoding_format": "base64"} if model.provider.kind == "openai" else {})
     named = [limit for limit in limits if limit is not None]
     if named:
         prepared[model.max_tokens_field] = min(named)

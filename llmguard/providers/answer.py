@@ -16,6 +16,7 @@ from llmguard.providers.sse import Event, EventReader, EventTooLarge
 _DONE: Final = b"[DONE]"
 _DECODER: Final = msgspec.json.Decoder()  # keeps nothing between calls
 _LARGEST_INDEX: Final = 1_000_000  # of a choice or a tool call; nobody asks for so many
+_LARGE_BYTES: Final = 1024 * 1024  # decoded off the event loop: 10 ms and more
 _UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
@@ -50,13 +51,19 @@ class AnswerReader:
         Raises:
             AttemptFailed: it breaks off, is too large, or is no chat.completion.
         """
-        content = bytearray()
-        try:
-            while piece := await self._read_piece():
-                content += piece
-        except (aiohttp.ClientError, OSError):
-            raise failures.broken_off(self._model) from None
-        return _read_answer(self._model, content, part="message")
+        answer = _read_answer(self._model, await self._read_whole())
+        return _with_choices(self._model, answer, part="message")
+
+    async def json(self) -> JsonObject:
+        """Return the whole body as a JSON object that says of itself that it is no error; nothing else is checked.
+
+        Raises:
+            AttemptFailed: it breaks off, is too large, or is no such object.
+        """
+        content = await self._read_whole()
+        if len(content) < _LARGE_BYTES:
+            return _read_answer(self._model, content)
+        return await asyncio.to_thread(_read_answer, self._model, content)
 
     async def next_chunk(self) -> JsonObject | None:
         """Return the next chat.completion.chunk; None after the last.
@@ -86,6 +93,15 @@ class AnswerReader:
             return None
         return self._read_chunk(event)
 
+    async def _read_whole(self) -> bytearray:
+        content = bytearray()
+        try:
+            while piece := await self._read_piece():
+                content += piece
+        except (aiohttp.ClientError, OSError):
+            raise failures.broken_off(self._model) from None
+        return content
+
     async def _read_piece(self) -> bytes:
         piece: bytes = await self._response.content.readany()
         self._received_bytes += len(piece)
@@ -96,7 +112,7 @@ class AnswerReader:
     def _read_chunk(self, event: Event) -> JsonObject:
         if event.name == "error":
             raise failures.said_error(self._model)
-        chunk = _read_answer(self._model, event.data, part="delta")
+        chunk = _with_choices(self._model, _read_answer(self._model, event.data), part="delta")
         for choice in chunk["choices"]:
             index = choice.get("index", 0)
             self._begun.add(index)
@@ -124,19 +140,25 @@ def read_error(content: bytes | bytearray) -> JsonObject:
     return error if isinstance(error, dict) else {}
 
 
-def _read_answer(model: Model, content: bytes | bytearray, *, part: str) -> JsonObject:
-    """Return the JSON of a completion or a chunk; `part` is where its choices keep their text."""
+def _read_answer(model: Model, content: bytes | bytearray) -> JsonObject:
+    """Return a JSON object that reports no error."""
     try:
         answer: Any = _DECODER.decode(content)  # Any: not checked yet
     except _UNREADABLE:
         raise failures.not_understood(model) from None
-    if isinstance(answer, dict) and answer.get("error"):
+    if not isinstance(answer, dict):
+        raise failures.not_understood(model)
+    if answer.get("error"):
         raise failures.said_error(model)
-    choices = answer.get("choices") if isinstance(answer, dict) else None
+    return answer
+
+
+def _with_choices(model: Model, answer: JsonObject, *, part: str) -> JsonObject:
+    """Return a completion or a chunk whose choices are sound; `part` is where they keep their text."""
+    choices = answer.get("choices")
     if not isinstance(choices, list) or not all(_is_choice(choice, part) for choice in choices):
         raise failures.not_understood(model)
-    checked: JsonObject = answer
-    return checked
+    return answer
 
 
 def _is_choice(choice: Any, part: str) -> bool:  # Any: not checked yet, as everywhere below

@@ -75,8 +75,8 @@ class Providers:
         self._waiting = waiting or Waiting()
         self._adapters: dict[ProviderKind, Adapter] = {
             "echo": EchoAdapter(clock, tokens),
-            "openai": OpenAiAdapter(environ, clock, connection_limit=connection_limit),
-            "litellm": LitellmAdapter(environ),
+            "openai": OpenAiAdapter(environ, clock, tokens, connection_limit=connection_limit),
+            "litellm": LitellmAdapter(environ, tokens),
         }
 
     async def start(self, kinds: Collection[ProviderKind] = ("echo", "openai")) -> None:
@@ -97,7 +97,8 @@ class Providers:
 
         Args:
             models: the preset's model, then its fallbacks; at least one.
-            body: an OpenAI chat completion body; `model` is overwritten, nothing is changed in place.
+            body: an OpenAI chat completion body, or an embeddings body whose `input` is a list of texts; `model` is
+                overwritten, nothing is changed in place.
             trace_id: sent upstream as `x-request-id`; the provider never sees the app.
         """
         return Call(self._adapters, self._clock, self._waiting, (models, body, trace_id))
@@ -140,6 +141,8 @@ class Call:
     @property
     def chunks(self) -> AsyncIterator[JsonObject]:
         """What the provider answers: chat.completion.chunk bodies for a stream, else exactly one chat.completion.
+
+        Embeddings are exactly one list of them, its vectors as base64 of little-endian 32-bit floats.
 
         Raises:
             Fault: while iterating: `provider_error` or `provider_timeout`, after the chunks that came before.

@@ -10,18 +10,26 @@ The rules, in order, where TEXT is the text of the last user or tool message:
    the smallest instance of the tool's schema, its strings filled with TEXT.
 3. `response_format` of type `json_object` answers `{"echo": TEXT}`; `json_schema` the smallest instance of the schema.
 4. Else the answer is `Echo: TEXT`, cut before the first of the `stop` sequences.
+
+Embeddings are unit vectors drawn from a hash of model and text: equal texts have equal vectors, and that is all they
+say. `dimensions` is honoured.
 """
 
 import asyncio
+import hashlib
 import json
 import re
 from collections.abc import AsyncGenerator, Iterator
 from typing import Any, Final
 
+import numpy as np
+
 from llmguard.domain.catalog import Model
 from llmguard.domain.chat import JsonObject
 from llmguard.domain.clock import Clock
 from llmguard.providers import failures
+from llmguard.providers.adapter import asks_embeddings
+from llmguard.providers.embeddings import embeddings_list, encode_vector
 from llmguard.providers.instances import InvalidSchema, smallest_instance
 from llmguard.providers.tokens import TokenCounter
 
@@ -29,6 +37,8 @@ _WORDS: Final = re.compile(r"\S+\s*|\s+")
 _ARGUMENT_CHARACTERS: Final = 12  # of a tool call's arguments in one chunk
 _MOST_CHOICES: Final = 128  # as OpenAI's `n`
 _FINGERPRINT: Final = "fp_echo"
+_DIMENSIONS: Final = 256
+_MOST_DIMENSIONS: Final = 8_192
 
 
 class EchoAdapter:
@@ -51,6 +61,9 @@ class EchoAdapter:
         Raises:
             AttemptFailed: the input exceeds the model's context, or the rules cannot answer it.
         """
+        if asks_embeddings(body):
+            yield self._embeddings(model, body)
+            return
         input_tokens = self._tokens.count_request(body, model.target)
         if model.context_tokens is not None and input_tokens > model.context_tokens:
             raise failures.too_long(model)
@@ -73,6 +86,18 @@ class EchoAdapter:
                 await asyncio.sleep(0)  # others get their turn, as with a provider that is far away
         if (body.get("stream_options") or {}).get("include_usage"):
             yield {**head, "choices": [], "usage": usage}
+
+    def _embeddings(self, model: Model, body: JsonObject) -> JsonObject:
+        texts, dimensions = body["input"], body.get("dimensions", _DIMENSIONS)
+        if not texts or not all(isinstance(text, str) for text in texts):
+            raise failures.invalid_request(model, None, "input")
+        if not isinstance(dimensions, int) or not 1 <= dimensions <= _MOST_DIMENSIONS:
+            raise failures.invalid_request(model, None, "dimensions")
+        longest = max(self._tokens.count_tokens(text, model.target) for text in texts)
+        if model.context_tokens is not None and longest > model.context_tokens:
+            raise failures.too_long(model)
+        vectors = [_unit_vector(model.target, text, dimensions) for text in texts]
+        return embeddings_list(model.target, vectors, self._tokens.count_request(body, model.target))
 
     def _answer(self, model: Model, body: JsonObject, trace_id: str) -> tuple[JsonObject, str, int]:
         """Return a choice's message and finish_reason, and how many choices there are."""
@@ -126,6 +151,14 @@ def _deltas(message: JsonObject) -> Iterator[JsonObject]:
             piece = arguments[start : start + _ARGUMENT_CHARACTERS]
             yield {"tool_calls": [{"index": index, "function": {"arguments": piece}}]}
     yield {}
+
+
+def _unit_vector(target: str, text: str, dimensions: int) -> str:
+    """Return a vector of length 1, the same for the same model and text on every machine."""
+    seed = f"{target}\0{text}".encode("utf-8", "surrogatepass")
+    drawn = np.frombuffer(hashlib.shake_256(seed).digest(4 * dimensions), dtype="<u4")
+    centred = drawn.astype(np.float64) - 2.0**31 + 0.5  # never 0
+    return encode_vector(centred / np.linalg.norm(centred))
 
 
 def _usage(input_tokens: int, output_tokens: int) -> JsonObject:

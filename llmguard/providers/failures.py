@@ -84,11 +84,13 @@ def invalid_request(
 def too_long(model: Model) -> AttemptFailed:
     """Return the failure for a request that does not fit into the model's context."""
     size = f" ({model.context_tokens:,} tokens)" if model.context_tokens else ""
+    embeds = model.mode == "embedding"
+    what = "One of the texts does" if embeds else "The conversation and the answer asked for do"
     refusal = Refusal(
         "context_length_exceeded",
-        f"The conversation and the answer asked for do not fit into the context of {model.name}{size}.",
-        hint="Send fewer or shorter messages, or lower max_tokens.",
-        param="messages",
+        f"{what} not fit into the context of {model.name}{size}.",
+        hint="Send shorter texts." if embeds else "Send fewer or shorter messages, or lower max_tokens.",
+        param="input" if embeds else "messages",
     )
     return AttemptFailed(refusal, outcome="context_length_exceeded", fall_back=False)
 

@@ -15,9 +15,11 @@ from typing import Any, Final
 from llmguard.domain.catalog import Model
 from llmguard.domain.chat import JsonObject
 from llmguard.providers import failures
-from llmguard.providers.adapter import AttemptFailed
+from llmguard.providers.adapter import AttemptFailed, asks_embeddings
+from llmguard.providers.embeddings import plain_embeddings
 from llmguard.providers.keys import read_key
 from llmguard.providers.litellm_shapes import plain_chunk, plain_completion
+from llmguard.providers.tokens import TokenCounter
 
 _NOT_FOUND: Final = 404
 _LOWEST_ERROR: Final = 400
@@ -42,13 +44,15 @@ _PASSED_ON: Final = frozenset(
         "verbosity", "modalities", "audio", "prediction", "service_tier", "safety_identifier", "web_search_options",
     }
 )  # fmt: skip
+_PASSED_ON_FOR_EMBEDDINGS: Final = frozenset({"input", "dimensions", "user"})
 
 
 class LitellmAdapter:
-    """Calls `litellm.acompletion`."""
+    """Calls `litellm.acompletion` and `litellm.aembedding`."""
 
-    def __init__(self, environ: Mapping[str, str]) -> None:
+    def __init__(self, environ: Mapping[str, str], tokens: TokenCounter) -> None:
         self._environ = environ
+        self._tokens = tokens
         self._litellm: Any = None  # Any: LiteLLM's module; its types say little
         self._importing = asyncio.Lock()
         self._closing: set[asyncio.Task[None]] = set()
@@ -66,12 +70,13 @@ class LitellmAdapter:
             await self._litellm.close_litellm_async_clients()
 
     async def attempt(self, model: Model, body: JsonObject, *, trace_id: str) -> AsyncGenerator[JsonObject, None]:
-        """Yield one chat.completion, or the chunks of a stream.
+        """Yield one chat.completion, the chunks of a stream, or one list of embeddings.
 
         Raises:
             AttemptFailed: before or between chunks.
         """
-        unknown = sorted(body.keys() - _PASSED_ON - {"model"})
+        embeds = asks_embeddings(body)
+        unknown = sorted(body.keys() - (_PASSED_ON_FOR_EMBEDDINGS if embeds else _PASSED_ON) - {"model"})
         if unknown:
             raise failures.invalid_request(model, "unsupported_parameter", failures.token(unknown[0]), reached=False)
         arguments = {
@@ -82,10 +87,15 @@ class LitellmAdapter:
             "num_retries": 0,
             "max_retries": 0,
             "extra_headers": {"x-request-id": trace_id},
-            "_skip_mcp_handler": True,  # LiteLLM 1.106.2 imports `mcp` for any call with tools; we do not ship it
         }
         await self.start()
         self._check_vendor(model)
+        if embeds:
+            arguments["api_base"] = arguments.pop("base_url")
+            listed = await self._ask(model, lambda: self._litellm.aembedding(**arguments))
+            yield await asyncio.to_thread(plain_embeddings, model, body, listed.model_dump(), self._tokens)
+            return
+        arguments["_skip_mcp_handler"] = True  # LiteLLM 1.106.2 imports `mcp` for calls with tools; we do not ship it
         answer = await self._ask(model, lambda: self._litellm.acompletion(**arguments))
         if not body.get("stream"):
             yield plain_completion(answer.model_dump(mode="json"))

@@ -1,5 +1,6 @@
 """Providers that speak OpenAI's wire format, straight over aiohttp: 13 times httpx's throughput (ANCHORS.md)."""
 
+import asyncio
 from collections.abc import AsyncGenerator, Mapping
 from email.utils import parsedate_to_datetime
 from importlib.metadata import version
@@ -12,8 +13,11 @@ from llmguard.domain.catalog import Model
 from llmguard.domain.chat import JsonObject
 from llmguard.domain.clock import Clock
 from llmguard.providers import failures
+from llmguard.providers.adapter import asks_embeddings
 from llmguard.providers.answer import AnswerLimits, AnswerReader, read_error
+from llmguard.providers.embeddings import plain_embeddings
 from llmguard.providers.keys import read_key
+from llmguard.providers.tokens import TokenCounter
 
 DEFAULT_BASE_URL: Final = "https://api.openai.com/v1"
 
@@ -30,12 +34,14 @@ class OpenAiAdapter:
         self,
         environ: Mapping[str, str],
         clock: Clock,
+        tokens: TokenCounter,
         *,
         connection_limit: int = 1_000,
         limits: AnswerLimits | None = None,
     ) -> None:
         self._environ = environ
         self._clock = clock
+        self._tokens = tokens
         self._connection_limit = connection_limit
         self._limits = limits or AnswerLimits()
         self._session: aiohttp.ClientSession | None = None
@@ -53,7 +59,7 @@ class OpenAiAdapter:
             await session.close()
 
     async def attempt(self, model: Model, body: JsonObject, *, trace_id: str) -> AsyncGenerator[JsonObject, None]:
-        """Yield one chat.completion, or the chunks of a stream.
+        """Yield one chat.completion, the chunks of a stream, or one list of embeddings.
 
         Raises:
             AttemptFailed: before or between chunks.
@@ -62,7 +68,9 @@ class OpenAiAdapter:
         response = await self._post(model, body, headers)
         try:
             answer = AnswerReader(model, response, self._limits)
-            if body.get("stream"):
+            if asks_embeddings(body):
+                yield await asyncio.to_thread(plain_embeddings, model, body, await answer.json(), self._tokens)
+            elif body.get("stream"):
                 while (chunk := await answer.next_chunk()) is not None:
                     yield chunk
             else:
@@ -113,14 +121,16 @@ class OpenAiAdapter:
         )
 
     async def _send(self, model: Model, body: JsonObject, headers: Mapping[str, str]) -> aiohttp.ClientResponse:
-        url = f"{(model.provider.base_url or DEFAULT_BASE_URL).rstrip('/')}/chat/completions"
+        path = "embeddings" if asks_embeddings(body) else "chat/completions"
+        url = f"{(model.provider.base_url or DEFAULT_BASE_URL).rstrip('/')}/{path}"
         connect_seconds = model.provider.connect_timeout_seconds
         # First byte and whole answer are timed by the call, which also knows the retries.
         timeout = aiohttp.ClientTimeout(total=None, connect=connect_seconds)
         try:
             content = msgspec.json.encode(body)
         except ValueError:  # half of a surrogate pair, which no UTF-8 can carry; the exception would hold the text
-            raise failures.invalid_request(model, None, "messages", reached=False) from None
+            named = "input" if asks_embeddings(body) else "messages"
+            raise failures.invalid_request(model, None, named, reached=False) from None
         try:
             return await self._open().post(url, data=content, headers=headers, timeout=timeout, allow_redirects=False)
         except aiohttp.ConnectionTimeoutError:

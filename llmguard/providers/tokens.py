@@ -35,6 +35,7 @@ TOKENS_PER_MEDIA_PART: Final = 1_105
 FOREIGN_MARGIN: Final = 1.25
 FOREIGN_FLAT_TOKENS: Final = 32
 FOREIGN_TOOLS_TOKENS: Final = 530
+FOREIGN_TOKENS_PER_INPUT: Final = 2  # BERT and its descendants put [CLS] and [SEP] around each text that they embed
 
 _DEFAULT_ENCODING: Final = "o200k_base"
 # File name (SHA-1 of the address that tiktoken would download) and SHA-256 of the content, from tiktoken 0.14.0.
@@ -102,11 +103,13 @@ class TokenCounter:
         return known
 
     def count_request(self, body: JsonObject, target: str) -> int:
-        """Return the input tokens of a chat completion body by OpenAI's published counting.
+        """Return the input tokens of a chat completion body by OpenAI's published counting, or of texts to embed.
 
         Tools and response schemas count over their JSON, which is more than OpenAI's own rendering of them; an image,
         audio or file part counts as `TOKENS_PER_MEDIA_PART`.
         """
+        if "messages" not in body and isinstance(body.get("input"), list):
+            return sum(self._count_part(text, target) for text in body["input"])
         total = TOKENS_OF_REPLY
         for message in body.get("messages") or ():
             total += TOKENS_PER_MESSAGE + self._count_fields(message, target)
@@ -129,15 +132,16 @@ class TokenCounter:
         """Return the input tokens to reserve for a body at a model.
 
         Exact for echo; OpenAI's counting where tiktoken knows the target; else that plus a margin of 25 % and
-        32 tokens, and 530 more where there are tools.
+        32 tokens, 530 more where there are tools, and 2 for each text to embed.
         """
         counted = self.count_request(body, model.target)
         if model.provider.kind == "echo":
             return counted
         if model.provider.kind == "openai" and _known_encoding(model.target) is not None:
             return counted
-        tools = FOREIGN_TOOLS_TOKENS if body.get("tools") else 0
-        return math.ceil(counted * FOREIGN_MARGIN) + FOREIGN_FLAT_TOKENS + tools
+        more = FOREIGN_TOOLS_TOKENS if body.get("tools") else 0
+        more += FOREIGN_TOKENS_PER_INPUT * len(body.get("input") or ())
+        return math.ceil(counted * FOREIGN_MARGIN) + FOREIGN_FLAT_TOKENS + more
 
     def truncate(self, text: str, target: str, *, max_tokens: int) -> str:
         """Return the longest start of a text, in whole characters, that counts at most `max_tokens`."""

@@ -28,10 +28,11 @@ class Owed:
 
 
 def read_usage(body: JsonObject) -> Usage | None:
-    """Return the usage of a chat completion or of a stream's chunk; None if there is none or it cannot be true.
+    """Return the usage of a completion, a chunk or a list of embeddings; None if there is none or it cannot be true.
 
     Understands OpenAI's details, and the cache figures that LiteLLM and others put beside them. Cached tokens are part
-    of the input and reasoning tokens of the output: larger figures are cut to what they are part of.
+    of the input and reasoning tokens of the output: larger figures are cut to what they are part of. A list of
+    embeddings has no output.
 
     Source: OpenAI API reference, "CompletionUsage"; LiteLLM 1.106.2, `types/utils.py`, class `Usage`.
     """
@@ -39,7 +40,8 @@ def read_usage(body: JsonObject) -> Usage | None:
     if not isinstance(usage, dict):
         return None
     input_tokens = _tokens(usage.get("prompt_tokens", usage.get("input_tokens")))
-    output_tokens = _tokens(usage.get("completion_tokens", usage.get("output_tokens")))
+    unsaid = 0 if isinstance(body.get("data"), list) and "choices" not in body else None
+    output_tokens = _tokens(usage.get("completion_tokens", usage.get("output_tokens", unsaid)))
     if input_tokens is None or output_tokens is None:
         return None
     input_details = _details(usage, "prompt_tokens_details", "input_tokens_details")

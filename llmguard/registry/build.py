@@ -62,6 +62,7 @@ def _model(name: str, entry: ModelEntry, provider: Provider, prices: PriceMap) -
         raise AssertionError(f"{name} has no price")  # a problem, so a file that is built has none
     is_openai_reasoning = provider.kind == "openai" and facts is not None and facts.wants_completion_tokens
     return Model(
+        mode=entry.mode or prices.mode(entry.target, provider.name),
         name=name,
         provider=provider,
         target=entry.target,

@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from llmguard.domain.catalog import AppStatus, OnViolation, PresetStatus, ProviderKind
+from llmguard.domain.catalog import AppStatus, ModelMode, OnViolation, PresetStatus, ProviderKind
 from llmguard.registry.fields import (
     BaseUrl,
     EnvironmentName,
@@ -79,6 +79,9 @@ class ModelEntry(Entry):
     max_output_tokens: int | None = Field(None, gt=0, description="Most tokens of an answer; default: LiteLLM's map.")
     max_tokens_field: Literal["max_tokens", "max_completion_tokens"] | None = Field(
         None, description="How the provider calls the output limit; default: max_tokens, or as OpenAI's model wants it."
+    )
+    mode: ModelMode | None = Field(
+        None, description="chat, or embedding (vectors of texts); default: LiteLLM's map, else chat."
     )
 
 

@@ -5,6 +5,7 @@ Importing litellm takes seconds; its map is one JSON file of 3 MB, of which only
 """
 
 import importlib.metadata
+from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cached_property
@@ -13,11 +14,12 @@ from typing import Any, Final
 
 import msgspec
 
-from llmguard.domain.catalog import Price
+from llmguard.domain.catalog import ModelMode, Price
 
 _MAP: Final = "litellm/model_prices_and_context_window_backup.json"
 _TOKENS_A_PRICE: Final = 1_000_000
-_PRICED_MODES: Final = frozenset({"chat", "completion", "responses"})
+_EMBEDDING: Final = "embedding"
+_PRICED_MODES: Final = frozenset({"chat", "completion", "responses", _EMBEDDING})
 # OpenAI refuses `max_tokens` for its reasoning models.
 # Source: OpenAI API reference, chat completions, `max_tokens`: "not compatible with o-series models".
 _WANTS_COMPLETION_TOKENS: Final = frozenset({"openai", "azure"})
@@ -53,14 +55,21 @@ class PriceMap:
             target: as the registry has it: `gpt-4o-mini`, `anthropic/claude-sonnet-4-5`.
             provider: the name of its provider in the registry.
         """
+        return next((facts for entry in self._entries_of(target, provider) if (facts := self._facts(entry))), None)
+
+    def mode(self, target: str, provider: str) -> ModelMode:
+        """Return what a target answers, also where the map has no price for it; `chat` where it is not in the map."""
+        modes = (entry.get("mode") for entry in self._entries_of(target, provider))
+        return "embedding" if next(modes, None) == _EMBEDDING else "chat"
+
+    def _entries_of(self, target: str, provider: str) -> Iterator[dict[str, Any]]:  # LiteLLM's JSON has many shapes
         for name in (target, f"{provider}/{target}"):
-            facts = self._facts(self._entry(name))
-            if facts is not None:
-                return facts
+            if (entry := self._entry(name)) is not None:
+                yield entry
         # LiteLLM's own way to name a target is `vendor/model`; its map has many of them without the vendor.
         vendor, slash, model = target.partition("/")
-        entry = self._entry(model) if slash else None
-        return self._facts(entry) if entry is not None and entry.get("litellm_provider") == vendor else None
+        if slash and (entry := self._entry(model)) is not None and entry.get("litellm_provider") == vendor:
+            yield entry
 
     @cached_property
     def _entries(self) -> dict[str, msgspec.Raw]:
@@ -74,10 +83,12 @@ class PriceMap:
         raw = self._entries.get(name) if name != "sample_spec" else None
         return _DECODER.decode(raw) if raw is not None else None
 
-    def _facts(self, entry: dict[str, Any] | None) -> ModelFacts | None:  # LiteLLM's JSON has many shapes
-        if entry is None or entry.get("mode") not in _PRICED_MODES:
+    def _facts(self, entry: dict[str, Any]) -> ModelFacts | None:  # LiteLLM's JSON has many shapes
+        if entry.get("mode") not in _PRICED_MODES:
             return None
         rates = [_rate(entry, f"{kind}_cost_per_token") for kind in ("input", "output")]
+        if entry["mode"] == _EMBEDDING and "output_cost_per_token" not in entry:
+            rates[1] = Decimal(0)  # there is no output
         if rates[0] is None or rates[1] is None or rates[0] + rates[1] == 0:
             return None  # the map says 0 where it does not know: a free model is said so in the registry
         price = Price(rates[0], rates[1], self.version, _rate(entry, "cache_read_input_token_cost"))

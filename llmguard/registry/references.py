@@ -27,6 +27,7 @@ def reference_problems(document: Document, profiles: Collection[str], prices: Pr
     for index, preset in enumerate(document.presets):
         loc: Loc = ("presets", index)
         yield from _target_problems(document, loc, preset)
+        yield from _mode_problems(document, loc, preset, prices)
         yield from _state_problems(document, loc, preset)
         yield from _profile_problems(loc, preset, profiles)
         yield from parameter_problems((*loc, "parameters"), as_mapping(preset.get("parameters")))
@@ -75,6 +76,27 @@ def _target_problems(document: Document, loc: Loc, preset: Mapping[str, Any]) ->
             message = f"'{fallback}' is tried already when its turn comes"
             yield Problem(here, message, value=fallback, fix="remove it: retries are `max_retries` of the provider")
         tried.add(fallback)
+
+
+def _mode_problems(document: Document, loc: Loc, preset: Mapping[str, Any], prices: PriceMap) -> Iterator[Problem]:
+    """Yield fallbacks that answer another kind of request than the model whose turn they take."""
+    first = document.models.get(str(preset.get("model")))
+    if first is None:
+        return
+    mode = _mode_of(first, prices)
+    for index, fallback in as_texts(preset.get("fallbacks")):
+        model = document.models.get(fallback)
+        if model is not None and (other := _mode_of(model, prices)) != mode:
+            yield Problem(
+                (*loc, "fallbacks", index),
+                f"'{fallback}' is a model for {other} and cannot stand in for a model for {mode}",
+                value=fallback,
+                fix=f"name a model for {mode}, or correct `mode` of '{fallback}'",
+            )
+
+
+def _mode_of(model: Mapping[str, Any], prices: PriceMap) -> str:
+    return str(model.get("mode") or prices.mode(str(model.get("target")), str(model.get("provider"))))
 
 
 def _state_problems(document: Document, loc: Loc, preset: Mapping[str, Any]) -> Iterator[Problem]:

@@ -213,9 +213,9 @@ async def test_cancelling_the_call_hangs_up_at_once(providers, server, behaviour
     [("huge=20000", False), ("huge=3000+chars=3000", True), ("huge=9000+chars=10", True)],
     ids=["answer", "one event", "many events"],
 )
-async def test_answer_that_is_too_large_is_cut_off(server, behaviour, stream):
+async def test_answer_that_is_too_large_is_cut_off(server, tokens, behaviour, stream):
     limits = AnswerLimits(answer_bytes=10_000, event_bytes=2_000)
-    adapter = OpenAiAdapter({}, FrozenClock(), limits=limits)
+    adapter = OpenAiAdapter({}, FrozenClock(), tokens, limits=limits)
     model = a_remote(server, behaviour, api_key_env=None)
 
     with pytest.raises(AttemptFailed) as caught:

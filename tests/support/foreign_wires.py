@@ -2,7 +2,7 @@
 
 import json
 
-from tests.support.provider_server import Behaviour, Exchange, _head
+from tests.support.provider_server import Behaviour, Exchange, _head, vector_of
 
 ANTHROPIC_USAGE = {"input_tokens": 12, "output_tokens": 7, "cache_read_input_tokens": 4}
 
@@ -84,6 +84,15 @@ async def gemini(exchange: Exchange) -> bool:
     return True
 
 
+async def ollama_embed(exchange: Exchange) -> bool:
+    """Answer `POST /api/embed`. Source: Ollama API reference, "Generate Embeddings"."""
+    body = exchange.request.json
+    vectors = [vector_of(text, 3) for text in body["input"]]
+    words = sum(len(text.split()) for text in body["input"])
+    await exchange.send_json(200, {"model": body["model"], "embeddings": vectors, "prompt_eval_count": words})
+    return True
+
+
 async def _send_events(exchange: Exchange, events: list[tuple[str, dict]]) -> bool:
     await exchange.write(_head(200, ["content-type: text/event-stream", "transfer-encoding: chunked"]))
     for number, (name, data) in enumerate(events):
@@ -99,4 +108,4 @@ async def _send_events(exchange: Exchange, events: list[tuple[str, dict]]) -> bo
     return True
 
 
-WIRES = {"/messages": anthropic, "enerateContent": gemini}
+WIRES = {"/messages": anthropic, "enerateContent": gemini, "/api/embed": ollama_embed}

@@ -30,6 +30,8 @@ Behaviour is a text of words joined by `+`, taken from the first of: the `model`
 | `empty` | a stream of nothing but [DONE] |
 | `refuses_stream_options` | 400 for any request that has them |
 | `answer=J` / `events=J` | the whole answer is this JSON / the stream is the chunks in this list (percent-encoded) |
+| `vectors=J` | the `data` of embeddings is this JSON (percent-encoded); else `vector_of` each text |
+| `floats` | vectors as lists, whatever was asked for |
 | `crlf` / `comments` | other line ends / comments and blank lines between events |
 """
 
@@ -37,6 +39,7 @@ import argparse
 import asyncio
 import base64
 import json
+import struct
 import threading
 import time
 from collections import deque
@@ -244,7 +247,8 @@ class Exchange:
         for part, wire in self.server._wires.items():
             if part in self.request.path:
                 return await wire(self)
-        if not self.request.path.endswith("/chat/completions"):
+        embeds = self.request.path.endswith("/embeddings")
+        if not embeds and not self.request.path.endswith("/chat/completions"):
             await self.send_json(404, {"error": {"message": "no such path", "code": "not_found"}})
             return True
         body = self.request.json
@@ -258,7 +262,8 @@ class Exchange:
         if status := self.failing_status(body):
             await self.send_error(status)
             return True
-        return await (self.stream(body) if body.get("stream") else self.complete(body))
+        answer = self.embed if embeds else self.stream if body.get("stream") else self.complete
+        return await answer(body)
 
     def failing_status(self, body: dict) -> int:
         attempt = self.server.count_attempt(self.request.request_id)
@@ -310,6 +315,21 @@ class Exchange:
             return await self.break_off()
         self.report(body, usage)
         await self.write(head + content)
+        return True
+
+    async def embed(self, body: dict) -> bool:
+        vectors = [vector_of(text, body.get("dimensions", 3)) for text in body["input"]]
+        if body.get("encoding_format") == "base64" and "floats" not in self.how:
+            vectors = [base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode() for vector in vectors]
+        data = [{"object": "embedding", "index": i, "embedding": vector} for i, vector in enumerate(vectors)]
+        if "vectors" in self.how:
+            data = json.loads(self.how["vectors"])
+        words = sum(len(text.split()) for text in body["input"])
+        answer = {"object": "list", "data": data, "model": body["model"]}
+        if self.how.get("usage") != "missing":
+            answer["usage"] = {"prompt_tokens": words, "total_tokens": words}
+            self.server.reported.append(Reported(self.request.request_id, body["model"], words, 0))
+        await self.send(200, b"<html>502" if "garbage" in self.how else json.dumps(answer).encode())
         return True
 
     async def stream(self, body: dict) -> bool:
@@ -449,6 +469,12 @@ def _head(status: int, lines: list[str]) -> bytes:
 
 def _envelope(body: dict, kind: str) -> dict:
     return {"id": "chatcmpl-test", "object": kind, "created": 1795435200, "model": body.get("model")}
+
+
+def vector_of(text: str, dimensions: int) -> list[float]:
+    """Return the numbers that stand for a text: its length and its characters, halved, which 32 bits hold exactly."""
+    numbers = [len(text), *map(ord, text)] + [0] * dimensions
+    return [number / 2 for number in numbers[:dimensions]]
 
 
 def _last_text(body: dict) -> str:

@@ -43,7 +43,9 @@ def test_the_first_approved_app_of_the_example_can_use_every_preset_for_long(exa
 
 
 def test_the_commented_out_parts_of_the_example_are_right_too():
-    text = re.sub(r"(?m)^  # ((?:openai|local|claude|claude-sonnet|gpt-4o-mini):| )", r"  \1", EXAMPLE.read_text())
+    text = re.sub(
+        r"(?m)^  # ((?:openai|local|claude|claude-sonnet|embed-small|gpt-4o-mini):| )", r"  \1", EXAMPLE.read_text()
+    )
 
     checked = check_source(text.encode(), file="registry.yaml", profiles=PROFILES, accepted={})
 

@@ -124,6 +124,58 @@ def test_an_entry_without_a_price_for_tokens_is_no_price(a_map, changes):
     assert a_map(**{"gpt-x": ENTRY | changes}).find("gpt-x", "openai") is None
 
 
+EMBEDDING = {"mode": "embedding", "litellm_provider": "openai", "input_cost_per_token": 2e-08}
+
+
+def test_an_embedding_model_of_the_installed_map_has_its_mode_and_no_output_price():
+    document = a_document()
+    document["models"]["find"] = {
+        "provider": "openai",
+        "target": "text-embedding-3-small",
+        "max_sensitivity": "internal",
+    }
+
+    model = model_of(document, "find")
+
+    assert (model.mode, model.price.input, model.price.output) == ("embedding", Decimal("0.02"), 0)
+    assert model.context_tokens == 8191
+
+
+@pytest.mark.parametrize(
+    ("changes", "output"),
+    [({}, 0), ({"output_cost_per_token": 0}, 0), ({"output_cost_per_token": 1e-08}, Decimal("0.01"))],
+)
+def test_embeddings_without_an_output_price_have_no_output(a_map, changes, output):
+    facts = a_map(**{"gpt-x": EMBEDDING | changes}).find("gpt-x", "openai")
+
+    assert (facts.price.input, facts.price.output) == (Decimal("0.02"), output)
+
+
+@pytest.mark.parametrize("changes", [{"input_cost_per_token": 0}, {"input_cost_per_token": None}])
+def test_embeddings_without_an_input_price_have_no_price(a_map, changes):
+    assert a_map(**{"gpt-x": EMBEDDING | changes}).find("gpt-x", "openai") is None
+
+
+@pytest.mark.parametrize(
+    ("entry", "said", "mode"),
+    [
+        (EMBEDDING, None, "embedding"),
+        (EMBEDDING | {"input_cost_per_token": 0}, None, "embedding"),
+        (ENTRY, None, "chat"),
+        (ENTRY, "embedding", "embedding"),
+        (EMBEDDING, "chat", "chat"),
+    ],
+)
+def test_mode_is_what_the_registry_says_or_else_the_map(a_map, entry, said, mode):
+    document = a_document()
+    document["models"]["gpt-4o-mini"]["price"] = {"input": 1, "output": 0}
+    document["presets"][0]["fallbacks"] = []
+    if said is not None:
+        document["models"]["gpt-4o-mini"]["mode"] = said
+
+    assert model_of(document, "gpt-4o-mini", a_map(**{"gpt-4o-mini": entry})).mode == mode
+
+
 def test_odd_sizes_are_left_out_and_whole_floats_are_read(a_map):
     facts = a_map(**{"gpt-x": ENTRY | {"max_input_tokens": 1000.0, "max_output_tokens": "many"}}).find(
         "gpt-x", "openai"

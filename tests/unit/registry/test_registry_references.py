@@ -46,6 +46,19 @@ def test_a_fallback_that_was_tried_already_is_found():
     assert found.startswith("presets[0].fallbacks[0]: 'echo-1' is tried already when its turn comes")
 
 
+def test_a_fallback_of_another_mode_is_found():
+    document = a_document()
+    document["models"]["find"] = {
+        "provider": "openai",
+        "target": "text-embedding-3-small",
+        "max_sensitivity": "internal",
+    }
+    document["presets"][0]["fallbacks"] = ["find"]
+
+    (found,) = texts(document)
+    assert found.startswith("presets[0].fallbacks[0]: 'find' is a model for embedding and cannot stand in for")
+
+
 def test_a_fallback_for_less_sensitive_data_is_no_finding():
     document = a_document()
     document["models"]["gpt-4o-mini"]["max_sensitivity"] = "public"
