@@ -7,13 +7,13 @@ import os
 import signal
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from datetime import UTC, datetime
 
 from prometheus_client import REGISTRY
 
 from llmguard.domain.catalog import App, Registry
 from llmguard.domain.clock import SystemClock
 from llmguard.domain.errors import GuardError
+from llmguard.domain.identifiers import worker_name
 from llmguard.gateway.metrics import Metrics
 from llmguard.gateway.recorder import Recorder
 from llmguard.gateway.services import Services
@@ -42,11 +42,6 @@ _log = logging.getLogger(__name__)
 
 class UnusableRulesError(Exception):
     """The CoE's files cannot be used, and there are no earlier ones to go on with."""
-
-
-def worker_name() -> str:
-    """Return a name for this process life: pids come again, a pid with its start does not."""
-    return f"{os.getpid()}-{datetime.now(UTC):%Y%m%d%H%M%S%f}"
 
 
 class Worker:

@@ -5,11 +5,11 @@ from typing import Any
 
 import click
 
+from llmguard.catalog.facts import rule_json
 from llmguard.cli.options import as_json_option, place_options, settings_from
 from llmguard.cli.output import print_facts, print_rows
 from llmguard.cli.registry_file import current_registry
 from llmguard.domain.catalog import Preset, Registry
-from llmguard.web.listings import rule_json
 
 _COLUMNS = ("id", "status", "model", "owner", "digest", "why")
 _DIFFERENT = 1

@@ -4,16 +4,16 @@ import asyncio
 
 import click
 
+from llmguard.catalog.facts import standing_json
 from llmguard.cli.options import as_json_option, place_options, settings_from
 from llmguard.cli.output import print_rows
 from llmguard.cli.registry_file import current_registry, known_app
 from llmguard.domain.catalog import App
 from llmguard.domain.clock import SystemClock
+from llmguard.domain.identifiers import worker_name
 from llmguard.domain.quota import Standing
 from llmguard.quota.ledger import Ledger
 from llmguard.settings import Settings
-from llmguard.web.listings import standing_json
-from llmguard.wiring import worker_name
 
 _COLUMNS = ("name", "limit", "used", "held", "left", "resets_at")
 

@@ -8,13 +8,13 @@ from typing import Self
 
 from llmguard.domain.clock import SystemClock
 from llmguard.domain.errors import GuardError
+from llmguard.domain.identifiers import worker_name
 from llmguard.gateway.recovery import settle_orphans
 from llmguard.quota.ledger import Ledger
 from llmguard.settings import Settings
 from llmguard.traces.errors import TraceStoreError
 from llmguard.traces.reader import TraceReader
 from llmguard.traces.spool import Spool
-from llmguard.wiring import worker_name
 
 _EVERY_SECONDS = 2.0
 _ONLY_ONE = "recovery"  # a worker's name is taken while it lives: of two gateways on one folder, one recovers

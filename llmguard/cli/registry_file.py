@@ -1,20 +1,25 @@
 """The registry as commands see it: the file as it is now, checked."""
 
 from collections.abc import Collection
+from typing import TYPE_CHECKING
 
 import click
 
 from llmguard.cli.main import fail
 from llmguard.domain.catalog import App, Registry
-from llmguard.redaction.check import CheckedRules, check_rules
 from llmguard.redaction.profiles import RedactionInvalid, load_profiles, read_files
 from llmguard.registry.accepted import AcceptedDamaged, AcceptedRegistries
 from llmguard.registry.check import Checked, check_registry
 from llmguard.settings import Settings
 
+if TYPE_CHECKING:
+    from llmguard.redaction.check import CheckedRules
 
-def check_files(settings: Settings) -> tuple[Checked, CheckedRules]:
+
+def check_files(settings: Settings) -> "tuple[Checked, CheckedRules]":
     """Return registry and redaction rules with all that is wrong in them, each judged even if the other is broken."""
+    from llmguard.redaction.check import check_rules  # noqa: PLC0415 - imports Presidio and spaCy: seconds
+
     rules = check_rules(settings.redaction)
     return _checked(settings, rules.profiles), rules
 

@@ -1,8 +1,8 @@
-"""Trace ids: UUID version 7, so that they sort by time and the store can prune by them."""
+"""Trace ids, UUID version 7, so that they sort by time and the store can prune by them; and names of processes."""
 
 import os
 import uuid
-from datetime import datetime
+from datetime import UTC, datetime
 
 
 def new_trace_id(now: datetime) -> str:
@@ -14,3 +14,8 @@ def new_trace_id(now: datetime) -> str:
     random = int.from_bytes(os.urandom(10), "big")
     value = milliseconds << 80 | 0x7 << 76 | (random >> 68 & 0xFFF) << 64 | 0b10 << 62 | random & 0x3FFF_FFFF_FFFF_FFFF
     return str(uuid.UUID(int=value))
+
+
+def worker_name() -> str:
+    """Return a name for this process life: pids come again, a pid with its start does not."""
+    return f"{os.getpid()}-{datetime.now(UTC):%Y%m%d%H%M%S%f}"
