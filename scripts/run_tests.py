@@ -14,6 +14,7 @@ PROJECT = ROOT / ".venv" / "bin"
 CLIENT = ROOT / ".venv-client" / "bin"
 PARTS = ["tests/unit", "tests/contract", "tests/architecture"]
 JOURNEYS = ["-c", "tests/journeys/pytest.ini", "--rootdir", ".", "tests/journeys"]
+TWO_AT_ONCE = ["-n", "2", "--dist", "loadfile"]  # the tests of a file share servers, analyzers and language models
 
 
 def main() -> int:
@@ -25,10 +26,12 @@ def main() -> int:
         "COVERAGE_FILE": str(ROOT / ".coverage"),
         "COVERAGE_PROCESS_START": str(ROOT / "pyproject.toml"),
     }
+    # where bytecode is not kept, each of the hundreds of processes compiles its libraries anew: 4 s of CPU a command
+    environ.pop("PYTHONDONTWRITEBYTECODE", None)
     run([PROJECT / "coverage", "erase"], environ)
     outcomes = [
-        run([PROJECT / "python", "-m", "pytest", "-n", "2", "--cov", "--cov-report=", *PARTS], environ),
-        run([CLIENT / "python", "-m", "pytest", *JOURNEYS], environ),
+        run([PROJECT / "python", "-m", "pytest", *TWO_AT_ONCE, "--cov", "--cov-report=", *PARTS], environ),
+        run([CLIENT / "python", "-m", "pytest", *TWO_AT_ONCE, *JOURNEYS], environ),
     ]
     run([PROJECT / "coverage", "combine", "--append", "--quiet"], environ)
     covered, _ = run([PROJECT / "coverage", "report"], environ)

@@ -1,5 +1,6 @@
 """A real gateway for journeys: `llmguard serve` as a process of its own, driven over sockets. Stdlib only."""
 
+import atexit
 import json
 import os
 import re
@@ -11,13 +12,35 @@ import threading
 import time
 import urllib.error
 import urllib.request
+from contextlib import suppress
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 LLMGUARD = ROOT / ".venv" / "bin" / "llmguard"
-COMPILED_RULES = Path(tempfile.mkdtemp(prefix="llmguard-rules-")) / "cache"  # compiled once for all gateways of a run
+_RULES_VARIABLE = "LLMGUARD_TESTS_COMPILED_RULES"
 _START_SECONDS = 90
 _STOP_SECONDS = 60
+
+
+def _compiled_rules() -> Path:
+    """Return one place for what all gateways of a run compile; xdist's workers inherit it with the variable."""
+    if _RULES_VARIABLE not in os.environ:
+        folder = tempfile.mkdtemp(prefix="llmguard-rules-")
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        os.environ[_RULES_VARIABLE] = folder
+    return Path(os.environ[_RULES_VARIABLE]) / "cache"
+
+
+COMPILED_RULES = _compiled_rules()
+
+
+def _share_rules(cache: Path) -> None:
+    """Copy what a gateway compiled to where the next ones look for it; the first of several wins."""
+    if cache.is_dir() and not COMPILED_RULES.is_dir():
+        copy = COMPILED_RULES.with_name(f"cache-{os.getpid()}-{time.monotonic_ns()}")
+        shutil.copytree(cache, copy)
+        with suppress(OSError):
+            copy.rename(COMPILED_RULES)
 
 
 class Gateway:
@@ -65,8 +88,7 @@ class Gateway:
                 command, env=self._environ, stdout=subprocess.PIPE, stderr=log, cwd=self.folder, start_new_session=True
             )
         self.base_url = self._wait_for_banner(self._process)
-        if not COMPILED_RULES.is_dir() and cache.is_dir():
-            shutil.copytree(cache, COMPILED_RULES)
+        _share_rules(cache)
 
     def stop(self) -> int:
         """Stop it as Ctrl-C does, and return its exit code."""
@@ -113,7 +135,8 @@ class Gateway:
         key = self.ask("keys", "issue", app)["key"]
         if self._process is not None:
             self.wait_until(lambda: self.get("/v1/me", key)[0] == 200)
-            time.sleep(0.6)  # the other workers look every quarter of a second
+            if self._workers > 1:
+                time.sleep(0.6)  # the other workers look every quarter of a second
         return key
 
     def get(self, path: str, key: str | None = None, headers: dict[str, str] | None = None):
