@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
-from decimal import Decimal
 from enum import IntEnum
 from typing import Literal
+
+from llmguard.domain.money import Price
 
 JsonScalar = str | int | float | bool
 ProviderKind = Literal["echo", "openai", "litellm"]
@@ -28,16 +29,6 @@ class Sensitivity(IntEnum):
     def label(self) -> str:
         """The word used in registry.yaml."""
         return self.name.lower()
-
-
-@dataclass(frozen=True, slots=True)
-class Price:
-    """USD per 1M tokens. `version` says where the figures come from and is pinned on each trace."""
-
-    input: Decimal
-    output: Decimal
-    version: str
-    cached_input: Decimal | None = None  # None: cached tokens cost as much as others
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,11 +1,9 @@
 """A chat request as parsed at the door, and the usage that a provider reports for it."""
 
 from dataclasses import dataclass, field
-from decimal import Decimal
 from typing import Any
 
-from llmguard.domain.catalog import Price
-from llmguard.domain.money import cost_nano_usd
+from llmguard.domain.money import Price, Rates, ServiceTier, TokenKind, cost_nano_usd
 
 # JSON as the decoder gives it: dict, list, str, int, float, bool, None. Any is honest here: the door accepts OpenAI
 # fields that it has never seen, and each reader checks what it touches.
@@ -35,25 +33,69 @@ class ChatRequest:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens of one call. `cached_tokens` are part of `input_tokens`, `reasoning_tokens` of `output_tokens`."""
+    """Tokens of one call, and the service tier that answered it.
+
+    Cached, written-to-cache and audio input tokens are part of `input_tokens` and never of each other; reasoning and
+    audio output tokens likewise of `output_tokens`.
+    """
 
     input_tokens: int
     output_tokens: int
     cached_tokens: int = 0
     reasoning_tokens: int = 0
+    cache_write_tokens: int = 0
+    cache_write_1h_tokens: int = 0  # not among `cache_write_tokens`
+    audio_input_tokens: int = 0
+    audio_output_tokens: int = 0
+    service_tier: ServiceTier = "standard"
 
     @property
     def total_tokens(self) -> int:
         """Input and output together."""
         return self.input_tokens + self.output_tokens
 
+    def by_kind(self) -> dict[TokenKind, int]:
+        """Return the tokens of each kind, every token once."""
+        special_input = {
+            TokenKind.CACHED_INPUT: self.cached_tokens,
+            TokenKind.CACHE_WRITE: self.cache_write_tokens,
+            TokenKind.CACHE_WRITE_1H: self.cache_write_1h_tokens,
+            TokenKind.AUDIO_INPUT: self.audio_input_tokens,
+        }
+        special_output = {TokenKind.REASONING: self.reasoning_tokens, TokenKind.AUDIO_OUTPUT: self.audio_output_tokens}
+        return {
+            TokenKind.INPUT: self.input_tokens - sum(special_input.values()),
+            **special_input,
+            TokenKind.OUTPUT: self.output_tokens - sum(special_output.values()),
+            **special_output,
+        }
+
+    def rates_at(self, price: Price) -> tuple[str, Rates]:
+        """Return the rates of a price that count for this call, and their name."""
+        return price.rates_for(self.service_tier, self.input_tokens)
+
     def cost_nano_usd(self, price: Price) -> int:
         """Return what this usage costs at that price, in nano-dollars."""
-        cached_rate: Decimal = price.input if price.cached_input is None else price.cached_input
-        return cost_nano_usd(
-            [
-                (self.input_tokens - self.cached_tokens, price.input),
-                (self.cached_tokens, cached_rate),
-                (self.output_tokens, price.output),
-            ]
-        )
+        _, rates = self.rates_at(price)
+        return cost_nano_usd([(tokens, rates.of(kind)) for kind, tokens in self.by_kind().items() if tokens])
+
+    def most_nano_usd(self, price: Price, service_tier: object = None) -> int:
+        """Return the most that a call can cost that reads and writes at most so many tokens, in nano-dollars.
+
+        Args:
+            price: of the model that is asked.
+            service_tier: what the request asks for, if anything; without it the provider chooses among all.
+        """
+        tiers = _POSSIBLE_TIERS.get(service_tier) if isinstance(service_tier, str) else None
+        input_rate, output_rate = price.ceiling(tiers, self.input_tokens)
+        return cost_nano_usd([(self.input_tokens, input_rate), (self.output_tokens, output_rate)])
+
+
+# Which tiers can answer a request that asks for one: the provider may fall back to the standard tier. `auto`, and
+# leaving it out, mean the setting of the project at the provider. Source: OpenAI API reference, `service_tier`.
+_POSSIBLE_TIERS: dict[str, frozenset[str]] = {
+    "default": frozenset({"standard"}),
+    "standard_only": frozenset({"standard"}),
+    "flex": frozenset({"standard", "flex"}),
+    "priority": frozenset({"standard", "priority"}),
+}

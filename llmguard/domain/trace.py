@@ -2,9 +2,11 @@
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from llmguard.domain.chat import JsonObject
+
+CostBasis = Literal["reported", "counted", "held"]
 
 
 @dataclass(slots=True)
@@ -12,8 +14,9 @@ class Trace:
     """One request, refused, failed, hung up on or answered. `None` means that the step was not reached.
 
     Every text in it is redacted before it is put here. `status` 499 with code `client_disconnected` is a hang-up, as
-    nginx writes it. `cost_nano_usd` becomes the DECIMAL column `cost_usd`. `steps` maps step names to the microseconds
-    since the start at which the step ended.
+    nginx writes it. `cost_nano_usd` becomes the DECIMAL column `cost_usd`; `cost_basis` says what it goes by: the usage
+    that the provider `reported`, what we `counted` ourselves, or the whole amount `held`; `price_rate` says by which
+    rates of its price. `steps` maps step names to the microseconds since the start at which the step ended.
     """
 
     trace_id: str
@@ -49,3 +52,11 @@ class Trace:
     stream: bool = False
     replay_of: str | None = None
     steps: dict[str, int] = field(default_factory=dict)
+    team: str | None = None
+    cache_write_tokens: int | None = None
+    cache_write_1h_tokens: int | None = None
+    audio_input_tokens: int | None = None
+    audio_output_tokens: int | None = None
+    service_tier: str | None = None
+    price_rate: str | None = None
+    cost_basis: CostBasis | None = None

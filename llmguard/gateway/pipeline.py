@@ -127,7 +127,7 @@ async def reserve(services: Services, record: Record, caller: Caller, decision: 
     output_tokens = int(body[MAX_TOKENS]) * int(body.get("n", 1))
     most = Usage(input_tokens, output_tokens)
     refuse_too_long(decision, input_tokens)
-    cost = max(most.cost_nano_usd(model.price) for model in decision.models)
+    cost = max(most.most_nano_usd(model.price, body.get("service_tier")) for model in decision.models)
     amount = Amount(1, most.total_tokens, cost)
     record.reserved(await services.ledger.reserve(record.trace.trace_id, caller.app, amount), input_tokens)
 

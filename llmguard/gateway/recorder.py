@@ -120,6 +120,7 @@ class Record(AbstractAsyncContextManager["Record"]):
         app = self.app = caller.app
         trace = self.trace
         trace.app, trace.owner, trace.cost_center, trace.key_id = app.name, app.owner, app.cost_center, caller.key_id
+        trace.team = app.team
         trace.registry_digest = registry.digest
         self._step("authenticate")
 
@@ -222,17 +223,21 @@ class Record(AbstractAsyncContextManager["Record"]):
         held = self._owed = self._hold.amount  # stands if even the counting fails
         owed = self._used(call, held)
         usage = owed.usage
-        if not owed.note:
+        if owed.basis != "held":
             self._owed = Amount(1, usage.total_tokens, usage.cost_nano_usd(model.price))
+            trace.service_tier, trace.price_rate = usage.service_tier, usage.rates_at(model.price)[0]
         trace.decision = trace.decision | owed.note
+        trace.cost_basis = owed.basis
         trace.input_tokens, trace.output_tokens = usage.input_tokens, usage.output_tokens
         trace.cached_tokens, trace.reasoning_tokens = usage.cached_tokens, usage.reasoning_tokens
-        trace.cost_nano_usd = self._owed.nano_usd
+        trace.cache_write_tokens, trace.cache_write_1h_tokens = usage.cache_write_tokens, usage.cache_write_1h_tokens
+        trace.audio_input_tokens, trace.audio_output_tokens = usage.audio_input_tokens, usage.audio_output_tokens
+        trace.cost_nano_usd = self._owed.nano_usd if model.price.is_known else None  # unknown is not zero
 
     def _used(self, call: Call, held: Amount) -> Owed:
         """Return what the provider reported; else nothing if it turned us away; else what was sent and streamed."""
         if not call.may_have_cost:
-            return Owed(Usage(0, 0))
+            return Owed(Usage(0, 0), "reported")
         count = partial(self._count_output, call.model.target)
         try:
             return owed_for(self._chunks, self._input_tokens, held, count, stream=self.trace.stream)

@@ -68,4 +68,5 @@ def _interrupted(orphan: Orphan) -> Trace:
         input_tokens=orphan.amount.tokens,  # input and output as they were held: which of them was used is not known
         output_tokens=0,
         cost_nano_usd=orphan.amount.nano_usd,
+        cost_basis="held",
     )

@@ -8,9 +8,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from llmguard.domain.chat import JsonObject, Usage
+from llmguard.domain.money import ServiceTier
 from llmguard.domain.quota import Amount
+from llmguard.domain.trace import CostBasis
 from llmguard.providers.tokens import generated_texts
 
+_TIERS: Final[tuple[ServiceTier, ...]] = ("flex", "priority", "batch")
 _MOST_TOKENS: Final = 1_000_000_000  # no model reads or writes more in one call; beyond is garbage
 
 # A hold is the most that a request was expected to cost, so a true figure is hardly above it. One that is this many
@@ -21,9 +24,10 @@ IMPLAUSIBLE_FACTOR: Final = 10
 
 @dataclass(frozen=True, slots=True)
 class Owed:
-    """What a call used. A `note` says why it is the whole hold: `usage_implausible` or `usage_unknown`."""
+    """What a call used, and by whose word; a `note` (`usage_implausible`, `usage_unknown`) says why it is the hold."""
 
     usage: Usage
+    basis: CostBasis
     note: JsonObject = field(default_factory=dict)
 
 
@@ -31,8 +35,8 @@ def read_usage(body: JsonObject) -> Usage | None:
     """Return the usage of a completion, a chunk or a list of embeddings; None if there is none or it cannot be true.
 
     Understands OpenAI's details, and the cache figures that LiteLLM and others put beside them. Cached tokens are part
-    of the input and reasoning tokens of the output: larger figures are cut to what they are part of. A list of
-    embeddings has no output.
+    of the input and reasoning tokens of the output: larger figures are cut to what they are part of, in the order
+    cached, written to the cache, audio. A list of embeddings has no output.
 
     Source: OpenAI API reference, "CompletionUsage"; LiteLLM 1.106.2, `types/utils.py`, class `Usage`.
     """
@@ -51,13 +55,52 @@ def read_usage(body: JsonObject) -> Usage | None:
         usage.get("cache_read_input_tokens"),
         usage.get("prompt_cache_hit_tokens"),
     )
+    written, written_1h = _cache_writes(usage, input_details)
     reasoning = _first_tokens(output_details.get("reasoning_tokens"), usage.get("reasoning_tokens"))
+    cached, written_1h, written, audio_input = _parts(
+        input_tokens, cached, written_1h, written, _first_tokens(input_details.get("audio_tokens"))
+    )
+    reasoning, audio_output = _parts(output_tokens, reasoning, _first_tokens(output_details.get("audio_tokens")))
     return Usage(
         input_tokens=input_tokens,
         output_tokens=output_tokens,
-        cached_tokens=min(cached, input_tokens),
-        reasoning_tokens=min(reasoning, output_tokens),
+        cached_tokens=cached,
+        reasoning_tokens=reasoning,
+        cache_write_tokens=written,
+        cache_write_1h_tokens=written_1h,
+        audio_input_tokens=audio_input,
+        audio_output_tokens=audio_output,
+        service_tier=_service_tier(body.get("service_tier") or usage.get("service_tier")),
     )
+
+
+def _cache_writes(usage: JsonObject, details: Mapping[str, Any]) -> tuple[int, int]:  # Any: not checked yet
+    """Return the tokens written to the provider's cache, and those among them that it keeps for an hour, apart.
+
+    Source: Anthropic API reference, Messages, `usage.cache_creation`; LiteLLM puts the same into its details.
+    """
+    written = _first_tokens(
+        details.get("cache_creation_tokens"),
+        details.get("cache_write_tokens"),
+        usage.get("cache_creation_input_tokens"),
+    )
+    by_age = _details(usage, "cache_creation") or _details(details, "cache_creation_token_details")
+    for_an_hour = min(written, _first_tokens(by_age.get("ephemeral_1h_input_tokens")))
+    return written - for_an_hour, for_an_hour
+
+
+def _parts(whole: int, *parts: int) -> tuple[int, ...]:
+    """Return the parts cut so that together they are at most the whole: no token is counted, or billed, twice."""
+    left, cut = whole, []
+    for part in parts:
+        cut.append(min(part, left))
+        left -= cut[-1]
+    return tuple(cut)
+
+
+def _service_tier(value: Any) -> ServiceTier:  # Any: not checked yet
+    """Return the tier that answered. Scale tier is paid by another contract; its calls count as standard here."""
+    return next((tier for tier in _TIERS if tier == value), "standard")
 
 
 def owed_for(
@@ -77,7 +120,7 @@ def owed_for(
     """
     reported, final = _reported(chunks)
     if reported is None:
-        return Owed(Usage(input_tokens, count()))
+        return Owed(Usage(input_tokens, count()), "counted")
     usage = reported
     if stream and not final:
         most_input, most_output = max(reported.input_tokens, input_tokens), max(reported.output_tokens, count())
@@ -87,7 +130,7 @@ def owed_for(
     ):
         said = {"input_tokens": reported.input_tokens, "output_tokens": reported.output_tokens}
         return whole_hold(input_tokens, held, {"usage_implausible": said})
-    return Owed(usage)
+    return Owed(usage, "reported" if usage == reported else "counted")
 
 
 def whole_hold(input_tokens: int, held: Amount, note: JsonObject) -> Owed:
@@ -95,7 +138,7 @@ def whole_hold(input_tokens: int, held: Amount, note: JsonObject) -> Owed:
 
     The note goes into the trace, where finance finds it and asks the provider for the true figure.
     """
-    return Owed(Usage(input_tokens, max(0, held.tokens - input_tokens)), note)
+    return Owed(Usage(input_tokens, max(0, held.tokens - input_tokens)), "held", note)
 
 
 def is_usage_chunk(chunk: JsonObject) -> bool:
@@ -143,7 +186,7 @@ def _writes(delta: Any) -> bool:  # Any: not checked yet
     return isinstance(delta, dict) and any(True for _ in generated_texts(delta))
 
 
-def _details(usage: JsonObject, *names: str) -> Mapping[str, Any]:  # Any: not checked yet
+def _details(usage: Mapping[str, Any], *names: str) -> Mapping[str, Any]:  # Any: not checked yet
     for name in names:
         if isinstance(usage.get(name), dict):
             found: Mapping[str, Any] = usage[name]

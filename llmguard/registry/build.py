@@ -2,8 +2,8 @@
 
 from itertools import groupby
 
-from llmguard.domain.catalog import App, Model, ParameterRule, Preset, Price, Provider, Quota, Registry, Sensitivity
-from llmguard.domain.money import to_nano_usd
+from llmguard.domain.catalog import App, Model, ParameterRule, Preset, Provider, Quota, Registry, Sensitivity
+from llmguard.domain.money import Price, to_nano_usd
 from llmguard.registry.digest import content_digest
 from llmguard.registry.document import Document
 from llmguard.registry.entries import (
@@ -79,7 +79,7 @@ def _price(entry: PriceEntry) -> Price:
     if entry.cached_input is not None:
         figures["cached_input"] = entry.cached_input
     version = f"registry:{content_digest(figures)[:_PRICE_DIGEST_CHARACTERS]}"
-    return Price(entry.input, entry.output, version, entry.cached_input)
+    return Price(entry.input, entry.output, version, cached_input=entry.cached_input)
 
 
 def _preset(entry: PresetEntry, models: dict[str, Model], digest: str) -> Preset:

@@ -14,7 +14,8 @@ from typing import Any, Final
 
 import msgspec
 
-from llmguard.domain.catalog import ModelMode, Price
+from llmguard.domain.catalog import ModelMode
+from llmguard.domain.money import Price
 
 _MAP: Final = "litellm/model_prices_and_context_window_backup.json"
 _TOKENS_A_PRICE: Final = 1_000_000
@@ -91,7 +92,7 @@ class PriceMap:
             rates[1] = Decimal(0)  # there is no output
         if rates[0] is None or rates[1] is None or rates[0] + rates[1] == 0:
             return None  # the map says 0 where it does not know: a free model is said so in the registry
-        price = Price(rates[0], rates[1], self.version, _rate(entry, "cache_read_input_token_cost"))
+        price = Price(rates[0], rates[1], self.version, cached_input=_rate(entry, "cache_read_input_token_cost"))
         return ModelFacts(
             price,
             _tokens(entry.get("max_input_tokens")),

@@ -61,6 +61,14 @@ class Facts(msgspec.Struct, omit_defaults=True, kw_only=True):
     overhead_ms: float | None = None
     stream: bool = False
     replay_of: str | None = None
+    team: str | None = None
+    cache_write_tokens: Int64 | None = None
+    cache_write_1h_tokens: Int64 | None = None
+    audio_input_tokens: Int64 | None = None
+    audio_output_tokens: Int64 | None = None
+    service_tier: str | None = None
+    price_rate: str | None = None
+    cost_basis: str | None = None
 
 
 class Texts(msgspec.Struct):

@@ -64,7 +64,9 @@ COUNT = "SELECT count(*) AS count FROM traces {where}"
 # The inner query reads ids alone; only the rows that it finds are read in full.
 SHOW = f"""
 SELECT
-    seq, {_NARROW}, registry_digest, redaction_digest, policy_digest, price_version, decision::VARCHAR AS decision,
+    seq, {_NARROW}, team, registry_digest, redaction_digest, policy_digest, price_version, price_rate, service_tier,
+    cost_basis, cache_write_tokens, cache_write_1h_tokens, audio_input_tokens, audio_output_tokens,
+    decision::VARCHAR AS decision,
     request::VARCHAR AS request, response::VARCHAR AS response, chunks::VARCHAR AS chunks, steps::VARCHAR AS steps,
     payload_digest, prev_digest, digest
 FROM traces WHERE rowid IN (SELECT rowid FROM traces WHERE trace_id = $trace_id::UUID) LIMIT 1

@@ -65,8 +65,21 @@ CREATE TABLE traces (
 )
 """
 CREATE_SEGMENTS = "CREATE TABLE segments (name VARCHAR NOT NULL, position BIGINT NOT NULL)"
+ADD_FINANCE_COLUMNS = tuple(
+    f"ALTER TABLE traces ADD COLUMN {column}"
+    for column in (
+        "team VARCHAR",
+        "cache_write_tokens BIGINT",
+        "cache_write_1h_tokens BIGINT",
+        "audio_input_tokens BIGINT",
+        "audio_output_tokens BIGINT",
+        "service_tier VARCHAR",
+        "price_rate VARCHAR",
+        "cost_basis VARCHAR",
+    )
+)
 
-UPGRADES: tuple[Upgrade, ...] = ((CREATE_TRACES, CREATE_SEGMENTS),)
+UPGRADES: tuple[Upgrade, ...] = ((CREATE_TRACES, CREATE_SEGMENTS), ADD_FINANCE_COLUMNS)
 
 # Chosen for bounded memory and a quiet disk (STORE.md): a commit is a few MB of log, and a checkpoint, which
 # compresses, comes every 256 MB. Nothing is ever fetched: json, icu and parquet are linked into the package.

@@ -35,7 +35,9 @@ SELECT
     coalesce(stream, false) AS stream,
     replay_of,
     steps_json::JSON AS steps,
-    payload_digest, prev_digest, digest
+    payload_digest, prev_digest, digest,
+    team, cache_write_tokens, cache_write_1h_tokens, audio_input_tokens, audio_output_tokens, service_tier, price_rate,
+    cost_basis
 FROM read_json(
     $path, format = 'newline_delimited', maximum_object_size = $longest, columns = {
         seq: 'BIGINT', trace_id: 'UUID', started_at: 'TIMESTAMPTZ', endpoint: 'VARCHAR', app: 'VARCHAR',
@@ -46,7 +48,9 @@ FROM read_json(
         input_tokens: 'BIGINT', output_tokens: 'BIGINT', cached_tokens: 'BIGINT', reasoning_tokens: 'BIGINT',
         cost_nano_usd: 'BIGINT', latency_ms: 'DOUBLE', first_token_ms: 'DOUBLE', overhead_ms: 'DOUBLE',
         stream: 'BOOLEAN', replay_of: 'VARCHAR', steps_json: 'VARCHAR', payload_digest: 'VARCHAR',
-        prev_digest: 'VARCHAR', digest: 'VARCHAR'
+        prev_digest: 'VARCHAR', digest: 'VARCHAR', team: 'VARCHAR', cache_write_tokens: 'BIGINT',
+        cache_write_1h_tokens: 'BIGINT', audio_input_tokens: 'BIGINT', audio_output_tokens: 'BIGINT',
+        service_tier: 'VARCHAR', price_rate: 'VARCHAR', cost_basis: 'VARCHAR'
     }
 )
 """
@@ -61,7 +65,8 @@ SELECT
     registry_digest, redaction_digest, policy_digest, price_version, provider, model, status, code,
     entities, input_tokens, output_tokens, cached_tokens, reasoning_tokens,
     CAST(cost_usd::DECIMAL(38, 9) * 1000000000 AS BIGINT), latency_ms, first_token_ms, overhead_ms, stream, replay_of,
-    payload_digest, prev_digest, decision::VARCHAR, steps::VARCHAR,
+    team, cache_write_tokens, cache_write_1h_tokens, audio_input_tokens, audio_output_tokens, service_tier, price_rate,
+    cost_basis, payload_digest, prev_digest, decision::VARCHAR, steps::VARCHAR,
     request::VARCHAR, response::VARCHAR, chunks::VARCHAR, digest
 FROM traces WHERE seq > $after ORDER BY seq LIMIT $count
 """
@@ -70,7 +75,8 @@ _SEALED_COLUMNS = (
     *("registry_digest", "redaction_digest", "policy_digest", "price_version", "provider", "model", "status", "code"),
     *("entities", "input_tokens", "output_tokens", "cached_tokens", "reasoning_tokens", "cost_nano_usd"),
     *("latency_ms", "first_token_ms", "overhead_ms", "stream", "replay_of"),
-    *("payload_digest", "prev_digest", "decision_json", "steps_json"),
+    *("team", "cache_write_tokens", "cache_write_1h_tokens", "audio_input_tokens", "audio_output_tokens"),
+    *("service_tier", "price_rate", "cost_basis", "payload_digest", "prev_digest", "decision_json", "steps_json"),
 )
 _CHAIN_PAGE_ROWS = 500
 

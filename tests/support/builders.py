@@ -3,8 +3,9 @@
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
-from llmguard.domain.catalog import App, Model, Preset, Price, Provider, Quota, Sensitivity
+from llmguard.domain.catalog import App, Model, Preset, Provider, Quota, Sensitivity
 from llmguard.domain.chat import ChatRequest
+from llmguard.domain.money import Price
 from llmguard.domain.trace import Trace
 
 NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)

@@ -22,7 +22,7 @@ def reporting(read, written, **more):
 
 
 def test_without_usage_our_own_count_is_owed():
-    assert owed([a_chunk({"content": "a"})]) == Owed(Usage(10, 20))
+    assert owed([a_chunk({"content": "a"})]) == Owed(Usage(10, 20), "counted")
 
 
 def test_usage_before_the_end_is_raised_to_our_count_figure_by_figure():
@@ -72,7 +72,7 @@ def test_usage_is_believed_up_to_ten_times_the_hold_or_the_answer(said, counted,
     answer = owed([reporting(10, said)], counted=counted, stream=False)
 
     if believed:
-        assert answer == Owed(Usage(10, said))
+        assert answer == Owed(Usage(10, said), "reported")
     else:
         note = {"usage_implausible": {"input_tokens": 10, "output_tokens": said}}
-        assert answer == whole_hold(10, HELD, note) == Owed(Usage(10, 90), note)
+        assert answer == whole_hold(10, HELD, note) == Owed(Usage(10, 90), "held", note)

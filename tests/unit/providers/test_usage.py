@@ -28,9 +28,23 @@ def a_usage(**more):
             {"usage": {"input_tokens": 7, "output_tokens": 0, "input_tokens_details": {"cached_tokens": 1}}},
             Usage(7, 0, 1),
         ),
+        (
+            a_usage(
+                prompt_tokens_details={"cached_tokens": 3, "cache_creation_tokens": 4, "audio_tokens": 9},
+                cache_creation_input_tokens=4,
+                cache_creation={"ephemeral_5m_input_tokens": 3, "ephemeral_1h_input_tokens": 1},
+                completion_tokens_details={"reasoning_tokens": 1, "audio_tokens": 2},
+            ),
+            Usage(10, 4, 3, 1, cache_write_tokens=3, cache_write_1h_tokens=1, audio_input_tokens=3,
+                  audio_output_tokens=2),
+        ),
+        (a_usage() | {"service_tier": "flex"}, Usage(10, 4, service_tier="flex")),
+        (a_usage(service_tier="batch"), Usage(10, 4, service_tier="batch")),
+        (a_usage() | {"service_tier": "<b>"}, Usage(10, 4)),
     ],
     ids=["plain", "cached", "reasoning", "null details", "litellm", "deepseek", "more cached than read",
-         "more reasoned than written", "negative detail", "responses names"],
+         "more reasoned than written", "negative detail", "responses names",
+         "cache writes, audio", "flex", "batch of Anthropic", "a tier that nobody knows"],
 )  # fmt: skip
 def test_usage_is_read_in_every_known_form(body, usage):
     assert read_usage(body) == usage
@@ -61,6 +75,8 @@ FIELDS = [
     "prompt_tokens_details",
     "completion_tokens_details",
     "reasoning_tokens",
+    "cache_creation_input_tokens",
+    "cache_read_input_tokens",
 ]
 
 
@@ -68,9 +84,7 @@ FIELDS = [
 def test_any_json_is_read_without_an_error_and_parts_never_exceed_their_whole(usage):
     read = read_usage({"usage": usage})
 
-    assert read is None or (
-        0 <= read.cached_tokens <= read.input_tokens and read.reasoning_tokens <= read.output_tokens
-    )
+    assert read is None or (min(read.by_kind().values()) >= 0 and sum(read.by_kind().values()) == read.total_tokens)
 
 
 @pytest.mark.parametrize(

@@ -68,6 +68,14 @@ def a_full_trace(**changes):
         "stream": True,
         "replay_of": None,
         "steps": {"parse": 5, "call": 9},
+        "team": "finance-ops",
+        "cache_write_tokens": 3,
+        "cache_write_1h_tokens": 4,
+        "audio_input_tokens": 5,
+        "audio_output_tokens": 6,
+        "service_tier": "flex",
+        "price_rate": "flex",
+        "cost_basis": "reported",
     }
     return a_trace(**(facts | changes))
 
@@ -107,6 +115,8 @@ def test_the_table_has_every_column_of_the_contract(store):
         *("model", "status", "code", "decision", "request", "response", "chunks", "entities", "input_tokens"),
         *("output_tokens", "cached_tokens", "reasoning_tokens", "cost_usd", "latency_ms", "first_token_ms"),
         *("overhead_ms", "stream", "replay_of", "steps", "payload_digest", "prev_digest", "digest"),
+        *("team", "cache_write_tokens", "cache_write_1h_tokens", "audio_input_tokens", "audio_output_tokens"),
+        *("service_tier", "price_rate", "cost_basis"),
     ]
     assert types["trace_id"] == "UUID"
     assert types["started_at"] == "TIMESTAMP WITH TIME ZONE"
@@ -248,10 +258,28 @@ def test_an_older_folder_is_upgraded_and_its_chain_still_holds(places):
     new = TraceStore(places, upgrades=NEXT)
     put(new, a_full_trace())
 
-    assert schema_version(new.connection) == 2
+    assert schema_version(new.connection) == len(NEXT)
     assert one(new, "count(*), count(region)") == (2, 0)
     assert first_bad_row(new.chain()) is None
     new.close()
+
+
+def test_a_folder_of_the_first_schema_gets_its_columns_for_finance_and_its_chain_still_holds(places):
+    finance = [statement.split()[5] for statement in UPGRADES[1]]
+    store = TraceStore(places)
+    put(store, a_full_trace(**dict.fromkeys(finance)))
+    store.close()
+    with duckdb.connect(str(places.store), config={"storage_compatibility_version": "v1.5.0"}) as first:
+        for column in finance:
+            first.execute(f"ALTER TABLE traces DROP COLUMN {column}")
+        first.execute("DELETE FROM schema_version WHERE version > 1")
+
+    store = TraceStore(places)
+    put(store, a_full_trace())
+
+    assert one(store, "count(*), count(team), sum(cost_usd)") == (2, 1, 2 * Decimal("123.456789012"))
+    assert first_bad_row(store.chain()) is None
+    store.close()
 
 
 def test_an_upgrade_that_fails_leaves_the_older_schema(places):
@@ -261,7 +289,7 @@ def test_an_upgrade_that_fails_leaves_the_older_schema(places):
         TraceStore(places, upgrades=(*UPGRADES, ("ALTER TABLE traces ADD COLUMN region VARCHAR", "SELECT nonsense")))
 
     store = TraceStore(places)
-    assert schema_version(store.connection) == 1
+    assert schema_version(store.connection) == len(UPGRADES)
     assert "region" not in {name for name, *_ in store.connection.execute("DESCRIBE traces").fetchall()}
     store.close()
 
@@ -271,7 +299,7 @@ def test_a_newer_folder_is_not_touched(places):
 
     with pytest.raises(TraceStoreError, match="newer llmguard"):
         TraceStore(places)
-    with pytest.raises(TraceStoreError, match="schema 2"):
+    with pytest.raises(TraceStoreError, match=f"schema {len(NEXT)}"):
         open_for_reading(places)
 
 
