@@ -65,9 +65,9 @@ class Worker:
         self._ledger = Ledger(settings.data / "state.db", clock, name)
         self._spool = Spool(settings.data / "spool", name)
         self._tokens = TokenCounter()
-        self._providers = Providers(environ=environ, clock=clock, tokens=self._tokens)
-        self._secret = settings.secret
         metrics = Metrics(REGISTRY)
+        self._providers = Providers(environ=environ, clock=clock, tokens=self._tokens, on_circuit=metrics.count_circuit)
+        self._secret = settings.secret
         self._recorder = Recorder(self._spool, self._ledger, self._tokens, metrics, clock)
         self._services = Services(
             clock=clock,
@@ -84,6 +84,7 @@ class Worker:
 
     def _use_registry(self, registry: Registry) -> None:
         self._services.registry = registry
+        self._providers.keep(registry.models.values())
         _log.info("the registry %s is in force", registry.digest[:12])
 
     def _use_rules(self, analyzer: Analyzer) -> None:

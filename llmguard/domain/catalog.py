@@ -32,6 +32,17 @@ class Sensitivity(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class CircuitRule:
+    """When a target of a provider is left alone for a while, and for how long."""
+
+    consecutive_failures: int = 5
+    failure_rate: float = 0.5  # of the requests in the window, where there are `minimum_requests`
+    window_seconds: float = 60.0
+    minimum_requests: int = 20
+    cool_down_seconds: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
 class Provider:
     """Where models are called. `api_key_env` names the variable that holds the key; the key itself is never here."""
 
@@ -41,13 +52,18 @@ class Provider:
     api_key_env: str | None = None
     connect_timeout_seconds: float = 5.0
     first_byte_timeout_seconds: float = 300.0  # of a whole answer the first byte comes with the last
+    idle_timeout_seconds: float = 120.0  # between two parts of a stream
     total_timeout_seconds: float = 600.0
     max_retries: int = 2
+    circuit: CircuitRule = CircuitRule()
 
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """An approved model: a target at a provider, with its price and the most sensitive data it may see."""
+    """An approved model: a target at a provider, with its price and the most sensitive data it may see.
+
+    A model with several targets is its first one, with the others as `siblings`, which share its name.
+    """
 
     name: str
     provider: Provider
@@ -58,6 +74,13 @@ class Model:
     max_output_tokens: int | None = None
     max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
     mode: ModelMode = "chat"  # what it answers: conversations, or texts with their vectors
+    weight: int = 1  # its share of the requests, among the targets of one model
+    siblings: tuple["Model", ...] = ()
+
+    @property
+    def targets(self) -> tuple["Model", ...]:
+        """Every target that answers for this model, itself first."""
+        return (self, *self.siblings)
 
 
 @dataclass(frozen=True, slots=True)

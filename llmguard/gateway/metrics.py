@@ -3,8 +3,9 @@
 from collections.abc import Callable
 from functools import lru_cache
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest, multiprocess
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, multiprocess
 
+from llmguard.domain.catalog import Model
 from llmguard.domain.trace import Trace
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -44,6 +45,13 @@ class Metrics:
             buckets=_SECONDS,
             registry=registry,
         )
+        self._circuits = Gauge(
+            "llmguard_provider_circuit_open",
+            "Targets of a model that are left alone since they fail, over all workers.",
+            ("provider", "model"),
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
         self._latency: Callable[[float], None] = latency.observe
         self._overhead: Callable[[float], None] = overhead.observe
         # labels() costs more than counting: children are looked up once
@@ -66,6 +74,14 @@ class Metrics:
             self._cost(app, preset).inc((trace.cost_nano_usd or 0) / 1e9)
         for entity_type, count in trace.entities.items():
             self._findings(entity_type).inc(count)
+
+    def count_circuit(self, model: Model, is_open: bool) -> None:  # noqa: FBT001 - called as a plain callable
+        """Count a circuit that opens or closes."""
+        gauge = self._circuits.labels(model.provider.name, model.name)
+        if is_open:
+            gauge.inc()
+        else:
+            gauge.dec()
 
     def exposition(self, shared_folder: str | None) -> bytes:
         """Return the text for Prometheus: of all workers when they share a folder, else of this one."""

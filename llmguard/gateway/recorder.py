@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
+from dataclasses import asdict
 from datetime import datetime
 from functools import partial
 from types import TracebackType
@@ -218,6 +219,8 @@ class Record(AbstractAsyncContextManager["Record"]):
         trace, model = self.trace, call.model
         trace.provider, trace.model, trace.price_version = model.provider.name, model.name, model.price.version
         trace.request = call.body
+        if [attempt.outcome for attempt in call.attempts] != ["answered"]:  # else there is nothing more to tell
+            trace.decision = trace.decision | {"attempts": [asdict(attempt) for attempt in call.attempts]}
         if not call.reached or self._hold is None:
             return
         held = self._owed = self._hold.amount  # stands if even the counting fails

@@ -17,7 +17,7 @@ from llmguard.policy.rules import (
     tool_violations,
 )
 
-POLICY_DIGEST = "builtin-1"  # the rules in this package; raise it when a rule decides differently
+POLICY_DIGEST = "builtin-2"  # the rules in this package; raise it when a rule decides differently
 _DEFAULT_OUTPUT_TOKENS = 4096  # the allowance where neither preset nor model names a limit: a quota needs one
 
 

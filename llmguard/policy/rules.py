@@ -148,7 +148,7 @@ def target_objections(app: App, preset: Preset) -> Iterator[Objection]:
             f"Use a preset for {app.sensitivity.label} data, or ask {preset.owner}, who owns the preset.",
             "model",
         )
-    if app.status == "sandbox" and model.provider.kind != "echo":
+    if app.status == "sandbox" and all(target.provider.kind != "echo" for target in (model, *model.siblings)):
         yield Objection(
             "app_not_approved",
             f"The app {app.name} is still in the sandbox, where only presets with the echo model answer.",
@@ -158,5 +158,9 @@ def target_objections(app: App, preset: Preset) -> Iterator[Objection]:
 
 
 def allowed_models(app: App, preset: Preset) -> tuple[Model, ...]:
-    """Return the models to try in order: the preset's own, then fallbacks approved for this app's data."""
-    return (preset.model, *(model for model in preset.fallbacks if app.sensitivity <= model.max_sensitivity))
+    """Return the targets to try in order: of the preset's model, then of fallbacks approved for this app's data."""
+    models = (preset.model, *(model for model in preset.fallbacks if app.sensitivity <= model.max_sensitivity))
+    targets = tuple(target for model in models for target in (model, *model.siblings))
+    if app.status == "sandbox" and any(target.provider.kind == "echo" for target in targets):
+        return tuple(target for target in targets if target.provider.kind == "echo")
+    return targets

@@ -1,13 +1,15 @@
 """Step 6, call: the preset's model and its fallbacks are asked in order until one begins to answer.
 
-Before the first byte: retries with back-off and full jitter, then the next model. After it: none, for the app has seen
-part of an answer. Refuses to know what is asked, by whom, and what it costs.
+A model with several targets draws one by weight; its others come before the next model. A target whose circuit is open
+is stepped over. Before the first byte: retries with back-off and full jitter, then the next target. After it: none,
+for the app has seen part of an answer. Refuses to know what is asked, by whom, and what it costs.
 """
 
 import asyncio
 import random
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from types import TracebackType
 from typing import Final, Self
 
@@ -16,6 +18,7 @@ from llmguard.domain.chat import JsonObject
 from llmguard.domain.clock import Clock
 from llmguard.providers import failures
 from llmguard.providers.adapter import Adapter, AttemptFailed, prepare_body
+from llmguard.providers.circuit import Circuits, Permit, Watcher
 from llmguard.providers.echo import EchoAdapter
 from llmguard.providers.litellm import LitellmAdapter
 from llmguard.providers.openai import OpenAiAdapter
@@ -40,6 +43,20 @@ class Waiting:
         jittered = self.random() * min(LONGEST_BACKOFF_SECONDS, FIRST_BACKOFF_SECONDS * 2.0**retries)
         return max(jittered, retry_after_seconds or 0.0)
 
+    def draw_order(self, models: Sequence[Model]) -> list[Model]:
+        """Return the targets of each model in an order drawn by their weights; the models stay in theirs.
+
+        Source: Efraimidis and Spirakis, "Weighted random sampling with a reservoir" (2006): the chance to be the next
+        is the weight, among all that are left. So stepping over one leaves the shares of the others right.
+        """
+        ordered: list[Model] = []
+        for _, group in groupby(models, key=lambda model: model.name):
+            targets = list(group)
+            if len(targets) > 1:
+                targets.sort(key=lambda target: self.random() ** (1.0 / target.weight), reverse=True)
+            ordered += targets
+        return ordered
+
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
@@ -61,6 +78,7 @@ class Providers:
         tokens: TokenCounter,
         connection_limit: int = 1_000,
         waiting: Waiting | None = None,
+        on_circuit: Watcher = lambda _model, _is_open: None,
     ) -> None:
         """Put the adapters together.
 
@@ -70,8 +88,10 @@ class Providers:
             tokens: how echo counts, so that its usage equals what is reserved by the same counter.
             connection_limit: connections that a worker holds at most, over all OpenAI-compatible providers.
             waiting: how to sleep and to draw between attempts.
+            on_circuit: is told when the circuit of a target opens or closes.
         """
         self._clock = clock
+        self._circuits = Circuits(clock, on_circuit)
         self._waiting = waiting or Waiting()
         self._adapters: dict[ProviderKind, Adapter] = {
             "echo": EchoAdapter(clock, tokens),
@@ -92,16 +112,20 @@ class Providers:
         for adapter in self._adapters.values():
             await adapter.close()
 
+    def keep(self, models: Iterable[Model]) -> None:
+        """Forget what is known of the health of all targets but these, the registry's."""
+        self._circuits.keep(models)
+
     def call(self, models: Sequence[Model], body: JsonObject, *, trace_id: str) -> "Call":
         """Return a call that begins when it is entered (`async with`) and ends when it is left.
 
         Args:
-            models: the preset's model, then its fallbacks; at least one.
+            models: the targets of the preset's model, then of its fallbacks; at least one.
             body: an OpenAI chat completion body, or an embeddings body whose `input` is a list of texts; `model` is
                 overwritten, nothing is changed in place.
             trace_id: sent upstream as `x-request-id`; the provider never sees the app.
         """
-        return Call(self._adapters, self._clock, self._waiting, (models, body, trace_id))
+        return Call(self._adapters, self._circuits, self._clock, self._waiting, (models, body, trace_id))
 
 
 class Call:
@@ -120,11 +144,13 @@ class Call:
     def __init__(
         self,
         adapters: Mapping[ProviderKind, Adapter],
+        circuits: Circuits,
         clock: Clock,
         waiting: Waiting,
         asked: tuple[Sequence[Model], JsonObject, str],
     ) -> None:
         self._adapters = adapters
+        self._circuits = circuits
         self._clock = clock
         self._waiting = waiting
         self._models, self._asked_body, self._trace_id = asked
@@ -135,6 +161,7 @@ class Call:
         self.may_have_cost = False
         self.waited_ns = 0
         self._stream: AsyncGenerator[JsonObject, None]  # once it is entered
+        self._permit: Permit | None = None  # of the attempt that runs; None for echo, which is never ill
         self._deadline = 0.0
         self._first: JsonObject | None = None
 
@@ -154,11 +181,12 @@ class Call:
 
         Raises:
             Refusal: the provider does not accept the request (`invalid_request`, `context_length_exceeded`, ...).
-            Fault: `provider_error` or `provider_timeout`, after all retries and fallbacks.
+            Fault: `provider_error` or `provider_timeout`, after all retries and fallbacks; `overloaded` if no target
+                is well enough to be asked.
         """
         started = self._clock.ticks()
         try:
-            self._first = await self._ask_in_order(self._models)
+            self._first = await self._ask_in_order(self._waiting.draw_order(self._models))
         except AttemptFailed as failure:
             raise failure.error from None
         finally:
@@ -169,6 +197,9 @@ class Call:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Hang up: whatever the provider still sends is not wanted, and it learns so at once."""
+        permit, self._permit = self._permit, None
+        if permit is not None:
+            permit.left()
         # The adapters end without waiting for anything, so a cancellation cannot cut this short.
         await self._stream.aclose()
 
@@ -183,28 +214,44 @@ class Call:
         try:
             return await self._next_chunk(self._stream)
         except AttemptFailed as failure:
+            self._ended(failure)
             raise failure.error from None
+        except StopAsyncIteration:
+            self._ended(None)
+            raise
         finally:
             self.waited_ns += self._clock.ticks() - started
 
     async def _ask_in_order(self, models: Sequence[Model]) -> JsonObject:
-        model, *others = models
-        self.model, self.body = model, prepare_body(model, self._asked_body)
-        try:
-            return await self._ask(model)
-        except AttemptFailed as failure:
-            if not failure.fall_back or not others:
-                raise
-        return await self._ask_in_order(others)
+        failed: AttemptFailed | None = None  # of the last target that was asked
+        closed: AttemptFailed | None = None  # of the target that can be asked again first
+        for model in models:
+            self.model, self.body = model, prepare_body(model, self._asked_body)
+            try:
+                return await self._ask(model)
+            except AttemptFailed as failure:
+                if not failure.fall_back:
+                    raise
+                if failure.outcome != failures.CIRCUIT_OPEN:
+                    failed = failure
+                elif closed is None or _wanted_seconds(failure) < _wanted_seconds(closed):
+                    closed = failure
+        told = failed or closed
+        if told is None:
+            raise ValueError("there is no model to ask")
+        raise told
 
     async def _ask(self, model: Model) -> JsonObject:
         loop = asyncio.get_running_loop()
         self._deadline = loop.time() + model.provider.total_timeout_seconds
         retries = 0
+        last: AttemptFailed | None = None
         while True:
             try:
                 return await self._try_once(model)
             except AttemptFailed as failure:
+                if failure.outcome == failures.CIRCUIT_OPEN:  # others failed, too, while this one waited
+                    raise last or failure from None
                 wanted = failure.error.retry_after_seconds
                 pause = self._waiting.backoff_seconds(retries, wanted)
                 if (
@@ -212,13 +259,16 @@ class Call:
                     or retries >= model.provider.max_retries
                     or (wanted or 0.0) > LONGEST_RETRY_AFTER_SECONDS
                     or loop.time() + pause >= self._deadline
+                    or self._closed_seconds(model) > pause
                 ):
                     raise
+                last = failure
             retries += 1
             await self._waiting.sleep(pause)
 
     async def _try_once(self, model: Model) -> JsonObject:
         """Return the first chunk of one attempt, and keep its stream for the rest."""
+        self._permit = permit = self._permitted(model)
         adapter = self._adapters[model.provider.kind]
         stream = adapter.attempt(model, self.body, trace_id=self._trace_id)
         before = (self.reached, self.may_have_cost)
@@ -230,10 +280,46 @@ class Call:
             self.reached = before[0] or failure.reached
             self.may_have_cost = before[1] or failure.may_have_cost
             self._note(model, failure.outcome)
+            self._ended(failure)
             raise
+        except BaseException:  # hung up: nothing was learned of the target
+            if permit is not None:
+                permit.left()
+            raise
+        if permit is not None:
+            permit.begun()
         self._note(model, "answered")
         self._stream = stream
         return first
+
+    def _permitted(self, model: Model) -> Permit | None:
+        """Return the right to ask a target; None for echo.
+
+        Raises:
+            AttemptFailed: its circuit is open.
+        """
+        if model.provider.kind == "echo":
+            return None
+        circuit = self._circuits.of(model)
+        permit = circuit.permit()
+        if permit is None:
+            failure = failures.circuit_open(model, circuit.seconds_left())
+            self._note(model, failure.outcome)
+            raise failure
+        return permit
+
+    def _closed_seconds(self, model: Model) -> float:
+        return 0.0 if model.provider.kind == "echo" else self._circuits.of(model).seconds_left()
+
+    def _ended(self, failure: AttemptFailed | None) -> None:
+        """Tell the circuit how the attempt went."""
+        permit, self._permit = self._permit, None
+        if permit is None:
+            return
+        if failure is None:
+            permit.answered()
+        else:
+            permit.failed(failure)
 
     async def _first_chunk(self, model: Model, stream: AsyncGenerator[JsonObject, None]) -> JsonObject:
         seconds = model.provider.first_byte_timeout_seconds
@@ -249,12 +335,20 @@ class Call:
             raise failures.timed_out(model, "whole answer", model.provider.total_timeout_seconds) from None
 
     async def _next_chunk(self, stream: AsyncGenerator[JsonObject, None]) -> JsonObject:
+        idle_seconds = self.model.provider.idle_timeout_seconds
+        idle_deadline = asyncio.get_running_loop().time() + idle_seconds
         try:
-            async with asyncio.timeout_at(self._deadline):
+            async with asyncio.timeout_at(min(idle_deadline, self._deadline)):
                 return await anext(stream)
         except TimeoutError:
+            if idle_deadline < self._deadline:
+                raise failures.timed_out(self.model, "next part", idle_seconds) from None
             seconds = self.model.provider.total_timeout_seconds
             raise failures.timed_out(self.model, "whole answer", seconds) from None
 
     def _note(self, model: Model, outcome: str) -> None:
         self.attempts.append(Attempt(model.name, model.provider.name, outcome))
+
+
+def _wanted_seconds(failure: AttemptFailed) -> float:
+    return failure.error.retry_after_seconds or 0.0

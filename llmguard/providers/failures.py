@@ -16,6 +16,7 @@ _TOKEN: Final = re.compile(r"[a-z0-9_.\[\]]{1,64}")
 _CLIENT_ERRORS: Final = range(400, 500)
 _SERVER_ERRORS: Final = range(500, 600)
 _UNAVAILABLE: Final = 503
+CIRCUIT_OPEN: Final = "circuit_open"
 
 
 def answered_with(
@@ -150,7 +151,7 @@ def timed_out(model: Model, waited_for: str, seconds: float, *, reached: bool = 
 
     Args:
         model: who was asked.
-        waited_for: `connection`, `first byte` or `whole answer`.
+        waited_for: `connection`, `first byte`, `next part` or `whole answer`.
         seconds: how long llmguard waits for that.
         reached: False if the request was certainly not sent.
     """
@@ -162,6 +163,17 @@ def timed_out(model: Model, waited_for: str, seconds: float, *, reached: bool = 
     outcome = f"timeout_{waited_for.replace(' ', '_')}"
     # Not asked again: it may still be working on the first request, which would be paid twice.
     return AttemptFailed(fault, outcome=outcome, reached=reached, may_have_cost=reached, retry=not reached)
+
+
+def circuit_open(model: Model, seconds: float) -> AttemptFailed:
+    """Return the failure for a target that is not asked, since it failed too often just now."""
+    fault = Fault(
+        "overloaded",
+        f"The provider of {model.name} is not answering well, so llmguard leaves it alone for {seconds:.0f} seconds.",
+        hint="Try again after that. If it stays, the operator of llmguard asks the provider.",
+        retry_after_seconds=seconds,
+    )
+    return AttemptFailed(fault, outcome=CIRCUIT_OPEN, reached=False)
 
 
 def no_key(model: Model, variable: str) -> AttemptFailed:

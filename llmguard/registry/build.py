@@ -1,8 +1,19 @@
 """From a checked file to the frozen registry that requests are served by."""
 
+from dataclasses import replace
 from itertools import groupby
 
-from llmguard.domain.catalog import App, Model, ParameterRule, Preset, Provider, Quota, Registry, Sensitivity
+from llmguard.domain.catalog import (
+    App,
+    CircuitRule,
+    Model,
+    ParameterRule,
+    Preset,
+    Provider,
+    Quota,
+    Registry,
+    Sensitivity,
+)
 from llmguard.domain.money import Price, to_nano_usd
 from llmguard.registry.digest import content_digest
 from llmguard.registry.document import Document
@@ -15,6 +26,7 @@ from llmguard.registry.entries import (
     QuotaEntry,
     RegistryFile,
     RuleEntry,
+    TargetEntry,
 )
 from llmguard.registry.parameters import MAX_COMPLETION_TOKENS, MAX_TOKENS
 from llmguard.registry.prices import PriceMap
@@ -25,7 +37,7 @@ _PRICE_DIGEST_CHARACTERS = 12
 def build_registry(file: RegistryFile, document: Document, digest: str, prices: PriceMap) -> Registry:
     """Return the registry of a file without problems; `digest` is that of its content."""
     providers = {name: _provider(name, entry) for name, entry in file.providers.items()}
-    models = {name: _model(name, entry, providers[entry.provider], prices) for name, entry in file.models.items()}
+    models = {name: _model(name, entry, providers, prices) for name, entry in file.models.items()}
     presets = sorted(
         (_preset(entry, models, document.preset_digests[index]) for index, entry in enumerate(file.presets)),
         key=lambda preset: (preset.name, preset.version),
@@ -47,25 +59,44 @@ def _provider(name: str, entry: ProviderEntry) -> Provider:
         api_key_env=entry.api_key_env,
         connect_timeout_seconds=entry.connect_timeout_seconds,
         first_byte_timeout_seconds=entry.first_byte_timeout_seconds,
+        idle_timeout_seconds=entry.idle_timeout_seconds,
         total_timeout_seconds=entry.total_timeout_seconds,
         max_retries=entry.max_retries,
+        circuit=CircuitRule() if entry.circuit is None else CircuitRule(**entry.circuit.model_dump()),
     )
 
 
-def _model(name: str, entry: ModelEntry, provider: Provider, prices: PriceMap) -> Model:
-    facts = prices.find(entry.target, provider.name) if entry.price is None else None
-    if entry.price is not None:
-        price = _price(entry.price)
+def _model(name: str, entry: ModelEntry, providers: dict[str, Provider], prices: PriceMap) -> Model:
+    """Return the model: its first target, with the others as its siblings."""
+    places = _places(entry)
+    mode = entry.mode or prices.mode(places[0].target, places[0].provider)
+    targets = [_target(name, entry, place, providers[place.provider], prices) for place in places]
+    first, *others = (replace(target, mode=mode) for target in targets)
+    return replace(first, siblings=tuple(others))
+
+
+def _places(entry: ModelEntry) -> list[TargetEntry]:
+    """Return the targets of a model, however it names them."""
+    if entry.targets is not None:
+        return entry.targets
+    return [TargetEntry.model_validate({"provider": entry.provider, "target": entry.target})]
+
+
+def _target(name: str, entry: ModelEntry, target: TargetEntry, provider: Provider, prices: PriceMap) -> Model:
+    own_price = target.price or entry.price
+    facts = prices.find(target.target, provider.name) if own_price is None else None
+    if own_price is not None:
+        price = _price(own_price)
     elif facts is not None:
         price = facts.price
     else:
         raise AssertionError(f"{name} has no price")  # a problem, so a file that is built has none
     is_openai_reasoning = provider.kind == "openai" and facts is not None and facts.wants_completion_tokens
     return Model(
-        mode=entry.mode or prices.mode(entry.target, provider.name),
         name=name,
         provider=provider,
-        target=entry.target,
+        target=target.target,
+        weight=target.weight,
         max_sensitivity=Sensitivity[entry.max_sensitivity.upper()],
         price=price,
         context_tokens=entry.context_tokens or (facts.context_tokens if facts else None),

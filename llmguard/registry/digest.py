@@ -13,7 +13,7 @@ from llmguard.registry.parameters import MAX_COMPLETION_TOKENS, MAX_TOKENS
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What a model of the registry stands for, as far as the behaviour of a preset depends on it."""
+    """One place where a model of the registry answers, as far as the behaviour of a preset depends on it."""
 
     provider: str
     kind: str
@@ -26,18 +26,18 @@ def content_digest(content: dict[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def preset_digest(preset: PresetEntry, target_of: Callable[[str], Target]) -> str:
+def preset_digest(preset: PresetEntry, targets_of: Callable[[str], list[Target]]) -> str:
     """Return the digest of what decides how a preset version behaves; two versions that behave alike share it.
 
     In: the targets that its model and fallbacks stand for, parameters, system prompt, tools, images, redaction profile,
     response filters, on_violation. Out: status, sunset, successor, owner and why, which may change; the provider's
-    base URL, key, time-outs and prices, which are operations (the digest of the registry has them); the names of
-    models. Settings that have their default are left out, so that a setting that llmguard learns later changes no
-    digest of today, and no default may ever change.
+    base URL, key, time-outs and prices, and the weights of targets, which are operations (the digest of the registry
+    has them); the names of models. Settings that have their default are left out, so that a setting that llmguard
+    learns later changes no digest of today, and no default may ever change.
     """
     content: dict[str, Any] = {  # plain values, as JSON has them
-        "target": _target(target_of(preset.model)),
-        "fallbacks": [_target(target_of(name)) for name in preset.fallbacks],
+        "target": _targets(targets_of(preset.model)),
+        "fallbacks": [_targets(targets_of(name)) for name in preset.fallbacks],
         "system": preset.system,
         "parameters": {
             MAX_TOKENS if name == MAX_COMPLETION_TOKENS else name: rule.model_dump(exclude_unset=True)
@@ -64,8 +64,10 @@ def preset_digest(preset: PresetEntry, target_of: Callable[[str], Target]) -> st
     )
 
 
-def _target(target: Target) -> list[str]:
-    return [target.provider, target.kind, target.target]
+def _targets(targets: list[Target]) -> list[str] | list[list[str]]:
+    """Return one target as it is, and several in an order that depends on nothing but themselves."""
+    plain = sorted([target.provider, target.kind, target.target] for target in targets)
+    return plain[0] if len(plain) == 1 else plain
 
 
 def _canonical(value: Any) -> Any:  # plain values, as JSON has them

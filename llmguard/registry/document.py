@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from llmguard.registry.digest import Target, preset_digest
 from llmguard.registry.entries import PresetEntry, RegistryFile
+from llmguard.registry.finding import Loc
 
 
 def as_mapping(value: object) -> Mapping[str, Any]:
@@ -86,22 +87,31 @@ class Document:
     def preset_digests(self) -> dict[int, str]:
         """The digest of each preset, by index, as far as it can be told what the preset stands for."""
         return {
-            index: preset_digest(preset, self.target_of)
+            index: preset_digest(preset, self.targets_of)
             for index, preset in self.sound_presets
             if all(self._is_known(model) for model in (preset.model, *preset.fallbacks))
         }
 
-    def target_of(self, model: str) -> Target:
+    def targets_of(self, model: str) -> list[Target]:
         """Return what a model stands for; empty words where the file does not say."""
-        entry = self.models.get(model, {})
+        return [self._target(entry) for _, entry in targets_in(self.models.get(model, {}))]
+
+    def _target(self, entry: Mapping[str, Any]) -> Target:
         provider = str(entry.get("provider", ""))
         kind = str(self.providers.get(provider, {}).get("kind", ""))
         return Target(provider, kind, str(entry.get("target", "")))
 
     def _is_known(self, model: str) -> bool:
         """Say whether the file tells what a model stands for."""
-        target = self.target_of(model)
-        return bool(target.provider and target.kind and target.target)
+        targets = self.targets_of(model)
+        return bool(targets) and all(target.provider and target.kind and target.target for target in targets)
+
+
+def targets_in(model: Mapping[str, Any]) -> list[tuple[Loc, Mapping[str, Any]]]:
+    """Return where a model answers: each place as the document has it, and where it stands below the model."""
+    if "targets" not in model:
+        return [((), model)]
+    return [(("targets", index), as_mapping(entry)) for index, entry in enumerate(as_list(model["targets"]))]
 
 
 def id_of(preset: Mapping[str, Any]) -> str | None:

@@ -41,6 +41,16 @@ class Entry(BaseModel):
         return value
 
 
+class CircuitEntry(Entry):
+    """When a target is left alone for a while: after failures of the provider, never after requests that are wrong."""
+
+    consecutive_failures: int = Field(5, ge=1, le=1_000_000, description="Failures in a row that are too many.")
+    failure_rate: float = Field(0.5, gt=0, le=1, description="Share of failures in the window that is too much.")
+    window_seconds: float = Field(60.0, gt=0, le=3600, description="How far back failure_rate looks.")
+    minimum_requests: int = Field(20, ge=1, le=1_000_000, description="Requests in the window before the rate counts.")
+    cool_down_seconds: float = Field(30.0, gt=0, le=600, description="How long it is left alone; then one may try.")
+
+
 class ProviderEntry(Entry):
     """Where models are called."""
 
@@ -56,8 +66,12 @@ class ProviderEntry(Entry):
     )
     connect_timeout_seconds: float = Field(5.0, gt=0, le=600, description="Patience for a connection.")
     first_byte_timeout_seconds: float = Field(300.0, gt=0, le=3600, description="Patience for the first byte.")
+    idle_timeout_seconds: float = Field(
+        120.0, gt=0, le=3600, description="Patience between two parts of a stream that has begun."
+    )
     total_timeout_seconds: float = Field(600.0, gt=0, le=86_400, description="Patience for the whole answer.")
     max_retries: int = Field(2, ge=0, le=10, description="Retries after 429 and 5xx, before the first byte only.")
+    circuit: CircuitEntry | None = Field(None, description="When a target that fails is left alone for a while.")
 
 
 class PriceEntry(Entry):
@@ -68,11 +82,23 @@ class PriceEntry(Entry):
     cached_input: Usd | None = Field(None, description="USD per 1M cached input tokens; default: as `input`.")
 
 
-class ModelEntry(Entry):
-    """An approved model at a provider."""
+class TargetEntry(Entry):
+    """One of several places where a model answers."""
 
     provider: Name = Field(description="One of `providers`.")
-    target: Text = Field(description="The model's name at its provider.")
+    target: Text = Field(description="The model's name at this provider.")
+    weight: int = Field(1, ge=1, le=1000, description="Its share of the requests: 3 beside 1 gets three of four.")
+    price: PriceEntry | None = Field(None, description="Default: the model's price, else LiteLLM's map.")
+
+
+class ModelEntry(Entry):
+    """An approved model: a target at a provider, or several that share its requests."""
+
+    provider: Name | None = Field(None, description="One of `providers`; with `target`, or else write `targets`.")
+    target: Text | None = Field(None, description="The model's name at its provider.")
+    targets: list[TargetEntry] | None = Field(
+        None, min_length=1, max_length=50, description="Several places where the same model answers, by weight."
+    )
     max_sensitivity: SensitivityWord = Field(description="The most sensitive data that this model may see.")
     price: PriceEntry | None = Field(None, description="Default: the price in LiteLLM's map, if the target is in it.")
     context_tokens: int | None = Field(None, gt=0, description="Most tokens of a request; default: LiteLLM's map.")
@@ -180,8 +206,11 @@ _FREE_PARTS = (1, 3)  # names and indexes, as in presets, 0, parameters, tempera
 _ENTRIES: dict[tuple[str | int, ...], type[Entry]] = {
     (): RegistryFile,
     ("providers", "*"): ProviderEntry,
+    ("providers", "*", "circuit"): CircuitEntry,
     ("models", "*"): ModelEntry,
     ("models", "*", "price"): PriceEntry,
+    ("models", "*", "targets", "*"): TargetEntry,
+    ("models", "*", "targets", "*", "price"): PriceEntry,
     ("presets", "*"): PresetEntry,
     ("presets", "*", "parameters", "*"): RuleEntry,
     ("presets", "*", "response"): ResponseEntry,

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-from llmguard.registry.document import Document, as_mapping, as_texts, id_of
+from llmguard.registry.document import Document, as_mapping, as_texts, id_of, targets_in
 from llmguard.registry.finding import Loc, Problem, suggestion
 from llmguard.registry.prices import PriceMap
 from llmguard.registry.rules import parameter_problems
@@ -48,19 +48,42 @@ def _provider_problems(document: Document) -> Iterator[Problem]:
 
 def _model_problems(document: Document, prices: PriceMap) -> Iterator[Problem]:
     for name, model in document.models.items():
-        provider, target = model.get("provider"), model.get("target")
-        if isinstance(provider, str) and provider not in document.providers:
-            yield _unknown(("models", name, "provider"), "provider", provider, document.providers)
-        if "price" in model or not isinstance(target, str) or not isinstance(provider, str):
-            continue
-        if prices.find(target, provider) is None:
-            yield Problem(
-                ("models", name),
-                f"the price of '{name}' is unknown: LiteLLM's map has no '{target}'",
-                value=target,
-                fix="add price: {input: …, output: …} in USD per 1M tokens, or write the target as LiteLLM does",
-                on_key=True,
-            )
+        yield from _form_problems(name, model)
+        tried: set[tuple[str, str]] = set()
+        for below, place in targets_in(model):
+            loc: Loc = ("models", name, *below)
+            provider, target = place.get("provider"), place.get("target")
+            if isinstance(provider, str) and provider not in document.providers:
+                yield _unknown((*loc, "provider"), "provider", provider, document.providers)
+            if not isinstance(target, str) or not isinstance(provider, str):
+                continue
+            if (provider, target) in tried:
+                yield Problem(
+                    loc, f"'{target}' at {provider} is there twice", fix="remove one, and add up their weights"
+                )
+            tried.add((provider, target))
+            if "price" not in model and "price" not in place and prices.find(target, provider) is None:
+                yield Problem(
+                    loc,
+                    f"the price of '{name}' is unknown: LiteLLM's map has no '{target}'",
+                    value=target,
+                    fix="add price: {input: …, output: …} in USD per 1M tokens, or write the target as LiteLLM does",
+                    on_key=not below,
+                )
+
+
+def _form_problems(name: str, model: Mapping[str, Any]) -> Iterator[Problem]:
+    """Yield a model that says in two ways where it answers, or in none."""
+    given = [field for field in ("provider", "target") if field in model]
+    if "targets" in model and given:
+        message = f"'targets' stands beside {' and '.join(given)}"
+        fix = f"keep one of the two: move {' and '.join(given)} into `targets`, or remove `targets`"
+        yield Problem(("models", name, "targets"), message, fix=fix, on_key=True)
+    elif "targets" not in model:
+        for field in ("provider", "target"):
+            if field not in model:
+                fix = "write provider: and target:, or targets: for several"
+                yield Problem(("models", name, field), f"'{field}' is missing", fix=fix, on_key=True)
 
 
 def _target_problems(document: Document, loc: Loc, preset: Mapping[str, Any]) -> Iterator[Problem]:
@@ -96,7 +119,10 @@ def _mode_problems(document: Document, loc: Loc, preset: Mapping[str, Any], pric
 
 
 def _mode_of(model: Mapping[str, Any], prices: PriceMap) -> str:
-    return str(model.get("mode") or prices.mode(str(model.get("target")), str(model.get("provider"))))
+    if "mode" in model:
+        return str(model["mode"])
+    places = [place for _, place in targets_in(model)] or [model]
+    return prices.mode(str(places[0].get("target")), str(places[0].get("provider")))
 
 
 def _state_problems(document: Document, loc: Loc, preset: Mapping[str, Any]) -> Iterator[Problem]:

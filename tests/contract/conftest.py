@@ -4,7 +4,6 @@ import pytest
 
 from llmguard.providers.calling import Providers
 from llmguard.providers.tokens import TokenCounter
-from tests.support.builders import FrozenClock
 from tests.support.calls import KEY, Pauses
 from tests.support.provider_server import ProviderServer
 
@@ -28,7 +27,7 @@ def pauses():
 @pytest.fixture
 async def providers(tokens, pauses):
     running = Providers(
-        environ={"UPSTREAM_KEY": KEY}, clock=FrozenClock(), tokens=tokens, waiting=pauses.waiting, connection_limit=10
+        environ={"UPSTREAM_KEY": KEY}, clock=pauses.clock, tokens=tokens, waiting=pauses.waiting, connection_limit=10
     )
     await running.start()
     yield running

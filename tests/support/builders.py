@@ -3,11 +3,12 @@
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
-from llmguard.domain.catalog import App, Model, Preset, Provider, Quota, Sensitivity
+from llmguard.domain.catalog import App, CircuitRule, Model, Preset, Provider, Quota, Sensitivity
 from llmguard.domain.chat import ChatRequest
 from llmguard.domain.money import Price
 from llmguard.domain.trace import Trace
 
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 
 
@@ -21,10 +22,13 @@ class FrozenClock:
         return self._now
 
     def ticks(self) -> int:
-        return int(self._now.timestamp() * 1_000_000_000)
+        return (self._now - EPOCH) // timedelta(microseconds=1) * 1000
 
     def advance(self, **delta: float) -> None:
         self._now += timedelta(**delta)
+
+
+PATIENT = CircuitRule(consecutive_failures=1_000_000, minimum_requests=1_000_000)  # opens for no failure
 
 
 def a_provider(**changes):

@@ -4,7 +4,7 @@ import pytest
 
 from llmguard.domain.errors import GuardError
 from llmguard.providers.calling import Waiting
-from tests.support.builders import a_model, a_provider
+from tests.support.builders import FrozenClock, a_model, a_provider
 
 TRACE = "019aafd0-0000-7000-8000-000000000001"
 KEY = "sk-upstream-secret-1234567890"
@@ -12,13 +12,15 @@ SAID = "Grüße an Dana Müller, dana@example.com, 😀"
 
 
 class Pauses:
-    """Records the pauses between attempts instead of sleeping; draws always 0.5."""
+    """Records the pauses between attempts instead of sleeping, and moves its clock; draws always 0.5."""
 
     def __init__(self):
         self.seconds = []
+        self.clock = FrozenClock()
 
     async def sleep(self, seconds):
         self.seconds.append(seconds)
+        self.clock.advance(seconds=seconds)
 
     @property
     def waiting(self):

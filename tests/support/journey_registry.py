@@ -9,7 +9,12 @@ def a_registry(provider_url: str = "http://127.0.0.1:9/v1", *, quota: str = "{re
         version: 1
         providers:
           echo:   {{kind: echo}}
-          server: {{kind: openai, base_url: "{provider_url}", api_key_env: PROVIDER_KEY, first_byte_timeout_seconds: 2}}
+          server:
+            kind: openai
+            base_url: "{provider_url}"
+            api_key_env: PROVIDER_KEY
+            first_byte_timeout_seconds: 2
+            circuit: {{consecutive_failures: 1000000, minimum_requests: 1000000}}
         models:
           echo-1:   {{provider: echo, target: echo-1, max_sensitivity: restricted, price: {{input: 0.15, output: 0.60}}}}
           remote:   {{provider: server, target: remote-1, max_sensitivity: confidential, price: {{input: 1, output: 4}}}}

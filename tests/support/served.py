@@ -25,7 +25,7 @@ from llmguard.traces.reader import TraceReader
 from llmguard.traces.spool import Spool
 from llmguard.web.app import Site, build_app
 from llmguard.web.probes import Probes
-from tests.support.builders import a_model, a_preset, a_provider, an_app
+from tests.support.builders import PATIENT, a_model, a_preset, a_provider, an_app
 from tests.support.finder import PatternFinder
 
 SECRET = b"a secret for tests only"
@@ -44,7 +44,7 @@ def a_small_registry(**app_changes) -> Registry:
 
 def a_registry_at(base_url: str, **app_changes) -> Registry:
     """Return a small registry whose one model is at a provider that speaks OpenAI's wire format."""
-    provider = a_provider(name="remote", kind="openai", base_url=base_url, max_retries=0)
+    provider = a_provider(name="remote", kind="openai", base_url=base_url, max_retries=0, circuit=PATIENT)
     model = a_model(name="remote-1", target="gpt-4o-mini", provider=provider)
     preset = a_preset(redaction="standard", model=model)
     return replace(

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from datetime import date
 
 import pytest
@@ -74,6 +75,25 @@ def test_sandbox_app_reaches_echo_only():
 
     assert codes(decide(sandbox, a_preset(), a_chat_request())) == []
     assert codes(decide(sandbox, real, a_chat_request())) == ["app_not_approved"]
+
+
+def test_sandbox_app_reaches_no_other_target_or_fallback():
+    real = a_model(name="real", provider=a_provider(name="openai", kind="openai"))
+    echo = a_model()
+    preset = a_preset(model=replace(real, siblings=(echo,)), fallbacks=(real,))
+
+    assert decide(an_app(status="sandbox"), preset, a_chat_request()).models == (echo,)
+    assert codes(decide(an_app(status="sandbox"), preset, a_chat_request())) == []
+
+
+def test_every_target_of_a_model_may_answer_and_fallbacks_respect_sensitivity():
+    second = a_model(target="echo-2")
+    first = a_model(siblings=(second,), max_sensitivity=Sensitivity.CONFIDENTIAL)
+    weak = a_model(name="weak", siblings=(a_model(name="weak"),), max_sensitivity=Sensitivity.PUBLIC)
+    strong = a_model(name="strong")
+    preset = a_preset(model=first, fallbacks=(weak, strong))
+
+    assert decide(an_app(), preset, a_chat_request()).models == (first, second, strong)
 
 
 def test_fallback_that_may_not_see_the_data_is_left_out():

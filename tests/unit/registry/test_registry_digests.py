@@ -105,6 +105,25 @@ def test_both_names_of_the_output_limit_behave_alike_and_share_a_digest():
     assert one.digest == two.digest
 
 
+def test_which_targets_a_model_has_counts_and_their_order_weights_and_spelling_do_not():
+    document = a_document()
+    one, two = ({"provider": "openai", "target": target} for target in ("gpt-4o-mini", "gpt-4o"))
+    plain = {"max_sensitivity": "internal"}
+    document["models"] |= {
+        "a": plain | {"targets": [one, two]},
+        "b": plain | {"targets": [two | {"weight": 9}, one]},
+        "c": plain | {"targets": [one]},
+        "d": plain | one,
+    }
+    document["presets"] = [
+        a_preset_entry(version=version, model=model, fallbacks=[]) for version, model in enumerate("abcd", start=1)
+    ]
+
+    several, mixed, single, spelled = registry_of(as_source(document)).presets["summarise"]
+
+    assert several.digest == mixed.digest != single.digest == spelled.digest
+
+
 def test_the_order_of_fallbacks_counts_and_that_of_tools_does_not():
     document = a_document()
     document["models"]["echo-2"] = document["models"]["echo-1"] | {"target": "echo-2"}

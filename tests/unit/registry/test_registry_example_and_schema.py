@@ -51,7 +51,7 @@ def test_the_commented_out_parts_of_the_example_are_right_too():
 
     assert checked.findings == ()
     assert set(checked.registry.providers) == {"echo", "openai", "local", "claude"}
-    assert set(checked.registry.models) == {"echo-1", "gpt-4o-mini", "claude-sonnet"}
+    assert set(checked.registry.models) == {"echo-1", "gpt-4o-mini", "embed-small", "claude-sonnet"}
 
 
 def parts_of(schema):

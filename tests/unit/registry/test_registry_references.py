@@ -1,5 +1,7 @@
 """Findings between entries: references, states, duplicates, parameter rules, prices, immutability."""
 
+from decimal import Decimal
+
 import pytest
 
 from llmguard.registry.check import check_source
@@ -44,6 +46,72 @@ def test_a_fallback_that_was_tried_already_is_found():
     (found,) = texts(document)
 
     assert found.startswith("presets[0].fallbacks[0]: 'echo-1' is tried already when its turn comes")
+
+
+def with_targets(*targets, **changes):
+    document = a_document()
+    document["models"]["gpt-4o-mini"] = {"targets": list(targets), "max_sensitivity": "internal"} | changes
+    return document
+
+
+def a_target(target="gpt-4o-mini", **changes):
+    return {"provider": "openai", "target": target} | changes
+
+
+def test_a_model_with_several_targets_has_them_with_their_weights_and_prices():
+    document = with_targets(
+        a_target(weight=3),
+        a_target("mine", price={"input": 1, "output": 2}),
+        {"provider": "echo", "target": "gpt-4o"},
+        mode="chat",
+    )
+
+    model = check(document).registry.models["gpt-4o-mini"]
+
+    assert [(one.provider.name, one.target, one.weight, one.price.input) for one in model.targets] == [
+        ("openai", "gpt-4o-mini", 3, Decimal("0.15")),
+        ("openai", "mine", 1, 1),
+        ("echo", "gpt-4o", 1, Decimal("2.5")),
+    ]
+    assert {one.name for one in model.targets} == {"gpt-4o-mini"}
+    assert {one.mode for one in model.targets} == {"chat"}
+
+
+def test_targets_share_the_price_of_their_model():
+    document = with_targets(a_target(), a_target("mine"), price={"input": 1, "output": 2})
+
+    model = check(document).registry.models["gpt-4o-mini"]
+
+    assert [one.price.output for one in model.targets] == [2, 2]
+
+
+@pytest.mark.parametrize(
+    ("document", "start"),
+    [
+        (with_targets(a_target(), target="x"), "models.gpt-4o-mini.targets: 'targets' stands beside target"),
+        (with_targets(a_target(), a_target()), "models.gpt-4o-mini.targets[1]: 'gpt-4o-mini' at openai is there twice"),
+        (
+            with_targets(a_target(), a_target("mine")),
+            "models.gpt-4o-mini.targets[1]: the price of 'gpt-4o-mini' is unk",
+        ),
+        (with_targets(a_target(provider="opnai")), "models.gpt-4o-mini.targets[0].provider: there is no provider"),
+        (with_targets(a_target(weight=0)), "models.gpt-4o-mini.targets[0].weight: 0 is out of range"),
+        (with_targets(a_target(wieght=2)), "models.gpt-4o-mini.targets[0].wieght: unknown setting"),
+    ],
+)
+def test_targets_that_make_no_sense_are_found(document, start):
+    found = texts(document)
+
+    assert found
+    assert found[0].startswith(start)
+
+
+@pytest.mark.parametrize("field", ["provider", "target"])
+def test_a_model_without_a_place_to_answer_is_found(field):
+    document = a_document()
+    del document["models"]["gpt-4o-mini"][field]
+
+    assert f"models.gpt-4o-mini.{field}: '{field}' is missing" in "".join(texts(document))
 
 
 def test_a_fallback_of_another_mode_is_found():
