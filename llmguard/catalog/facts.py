@@ -1,5 +1,7 @@
 """What a rule and a limit look like to those who ask, over HTTP and on the command line alike."""
 
+from zoneinfo import ZoneInfo
+
 from llmguard.domain.catalog import ParameterRule
 from llmguard.domain.chat import JsonObject
 from llmguard.domain.money import to_usd
@@ -19,11 +21,19 @@ def rule_json(rule: ParameterRule) -> JsonObject:
 
 
 def standing_json(standing: Standing) -> JsonObject:
-    """Return one limit: limit, used, held, left, resets; money as decimal dollars in text."""
+    """Return one limit: whose it is, limit, granted, used, held, left, resets; money as decimal dollars in text."""
     in_usd = standing.name == "usd_per_month"
-    amounts = {"limit": standing.limit, "used": standing.used, "held": standing.held, "left": standing.left}
+    scope, _, whose = standing.scope.partition(":")
+    amounts = {
+        "limit": standing.limit,
+        "granted": standing.granted,
+        "used": standing.used,
+        "held": standing.held,
+        "left": standing.left,
+    }
     shown = {name: format(to_usd(amount), "f") if in_usd else amount for name, amount in amounts.items()}
-    return {"name": standing.name, **shown, "resets_at": standing.resets_at}
+    resets_at = standing.resets_at.astimezone(ZoneInfo(standing.time_zone))
+    return {"name": standing.name, "scope": scope, "whose": whose, **shown, "resets_at": resets_at}
 
 
 def whole(value: object) -> object:

@@ -8,7 +8,7 @@ import click
 from llmguard.cli.options import as_json_option, place_options, settings_from
 from llmguard.cli.output import print_facts, print_rows
 from llmguard.cli.registry_file import current_registry, known_app
-from llmguard.domain.catalog import App
+from llmguard.domain.catalog import App, Quota
 from llmguard.domain.money import to_usd
 
 _COLUMNS = ("name", "status", "sensitivity", "owner", "cost_center", "expires", "presets")
@@ -40,7 +40,13 @@ def show(*, app: str, as_json: bool, **places: str | None) -> None:
 
 
 def _facts(app: App) -> dict[str, Any]:
-    quota: dict[str, Any] = {name: limit for name, limit in asdict(app.quota).items() if limit is not None}
-    if "nano_usd_per_month" in quota:  # as registry.yaml writes it
-        quota["usd_per_month"] = to_usd(quota.pop("nano_usd_per_month")).normalize()
-    return asdict(app) | {"sensitivity": app.sensitivity.label, "quota": quota}
+    facts = asdict(app) | {"sensitivity": app.sensitivity.label, "quota": _limits(app.quota)}
+    facts["shared"] = {scope.id: _limits(scope.quota) for scope in app.shared}
+    return facts
+
+
+def _limits(quota: Quota) -> dict[str, Any]:
+    limits: dict[str, Any] = {name: limit for name, limit in asdict(quota).items() if limit is not None}
+    if "nano_usd_per_month" in limits:  # as registry.yaml writes it
+        limits["usd_per_month"] = to_usd(limits.pop("nano_usd_per_month")).normalize()
+    return limits

@@ -15,7 +15,7 @@ from llmguard.domain.quota import Standing
 from llmguard.quota.ledger import Ledger
 from llmguard.settings import Settings
 
-_COLUMNS = ("name", "limit", "used", "held", "left", "resets_at")
+_COLUMNS = ("scope", "whose", "name", "limit", "granted", "used", "held", "left", "resets_at")
 
 
 @click.group()
@@ -28,7 +28,7 @@ def command() -> None:
 @as_json_option
 @place_options
 def show(*, app: str, as_json: bool, **places: str | None) -> None:
-    """Show the limits of APP: limit, used, held, left, and when each resets."""
+    """Show every limit that counts for APP, its owner's and its cost center's too: what is left, and until when."""
     settings = settings_from("needed", **places)
     asked = known_app(current_registry(settings), app)
     rows = [standing_json(standing) for standing in asyncio.run(_standings(settings, asked))]

@@ -14,6 +14,8 @@ ModelMode = Literal["chat", "embedding"]
 PresetStatus = Literal["draft", "approved", "deprecated", "retired"]
 AppStatus = Literal["draft", "sandbox", "approved", "suspended", "retired"]
 OnViolation = Literal["refuse", "clamp"]
+ScopeKind = Literal["app", "owner", "cost_center"]
+DEFAULT_TIME_ZONE = "UTC"
 ToolsRule = Literal["forbidden", "allowed"] | tuple[str, ...]  # a tuple names the only tools allowed
 
 
@@ -113,6 +115,7 @@ class Preset:
     redaction: str = "standard"
     response_filters: tuple[str, ...] = ()
     on_violation: OnViolation = "refuse"
+    on_quota: OnViolation = "refuse"  # clamp: lower max_tokens to what is left
     sunset: date | None = None
     successor: str | None = None
 
@@ -124,13 +127,43 @@ class Preset:
 
 @dataclass(frozen=True, slots=True)
 class Quota:
-    """Limits of one app; None is no limit of that kind."""
+    """Limits of one scope; None is no limit of that kind. Day and month run by the calendar of `time_zone`."""
 
     requests_per_minute: int | None = None
     tokens_per_minute: int | None = None
     tokens_per_day: int | None = None
     tokens_per_month: int | None = None
     nano_usd_per_month: int | None = None
+    time_zone: str = DEFAULT_TIME_ZONE
+
+
+@dataclass(frozen=True, slots=True)
+class QuotaScope:
+    """Who has limits: an app, or all apps of an owner or a cost centre together."""
+
+    kind: ScopeKind
+    name: str
+    quota: Quota
+
+    @property
+    def id(self) -> str:
+        """`kind:name`, as the ledger keeps it."""
+        return f"{self.kind}:{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class OveragePolicy:
+    """Who decides when an app asks for more than its quota, and how far one of them alone may go.
+
+    Attributes:
+        approvers: e-mail addresses by role, such as finance.
+        second_approver_above: what may be granted on one limit, over all grants in force, with one approver.
+        longest_days: how long a grant may last.
+    """
+
+    approvers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    second_approver_above: Quota = Quota()
+    longest_days: int = 92
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +185,12 @@ class App:
     expires: date | None = None
     support: str | None = None
     runbook: str | None = None
+    shared: tuple[QuotaScope, ...] = ()  # limits of its owner and its cost centre, where there are any
+
+    @property
+    def scopes(self) -> tuple[QuotaScope, ...]:
+        """Everybody whose limits count for this app: itself first."""
+        return (QuotaScope("app", self.name, self.quota), *self.shared)
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +202,7 @@ class Registry:
     models: Mapping[str, Model]
     presets: Mapping[str, tuple[Preset, ...]]  # by name, versions ascending
     apps: Mapping[str, App]
+    overage: OveragePolicy = OveragePolicy()
 
 
 @dataclass(frozen=True, slots=True)

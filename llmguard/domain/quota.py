@@ -1,4 +1,4 @@
-"""Amounts that are held and settled, and how an app stands against its limits."""
+"""Amounts that are held and settled, and how an app stands against all limits that count for it."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,13 +20,27 @@ class Amount:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """One limit of an app: `used` is settled, `held` is reserved; USD limits are in nano-dollars."""
+    """One limit of a scope: `used` is settled, `held` is reserved; USD limits are in nano-dollars.
+
+    Attributes:
+        name: which limit.
+        limit: as it is in force, with what was granted on top.
+        used: settled in the running window.
+        held: reserved in the running window.
+        resets_at: when the window ends; of a minute, when the first second leaves it.
+        scope: whose limit it is, as in `app:claims-bot`, `owner:dana@example.com` or `cost_center:4711`.
+        granted: how much of `limit` is an overage grant.
+        time_zone: by whose calendar the window runs.
+    """
 
     name: LimitName
     limit: int
     used: int
     held: int
     resets_at: datetime
+    scope: str = ""
+    granted: int = 0
+    time_zone: str = "UTC"
 
     @property
     def left(self) -> int:
@@ -42,7 +56,7 @@ class Hold:
     app: str
     amount: Amount
     reserved_at: datetime
-    standings: tuple[Standing, ...]  # right after this reservation
+    standings: tuple[Standing, ...]  # of all its scopes, right after this reservation
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +71,7 @@ class Orphan:
 
 
 class QuotaRefusal(Refusal):
-    """A limit is in the way. `standings` are those of the refused app, for the rate-limit headers."""
+    """A limit is in the way. `standings` are those of all scopes of the refused app, for the rate-limit headers."""
 
     def __init__(
         self,

@@ -12,8 +12,9 @@ from collections.abc import Iterator
 
 import msgspec
 
+from llmguard.domain.catalog import DEFAULT_TIME_ZONE
 from llmguard.domain.quota import Amount
-from llmguard.quota.windows import Instant, day_end, day_start, month_end, month_start, slot_end, slot_start
+from llmguard.quota.windows import Instant, Span, day_of, month_of, slot_end, slot_start
 
 
 class Tally(msgspec.Struct, array_like=True):
@@ -37,11 +38,24 @@ class Tally(msgspec.Struct, array_like=True):
 
 
 class Window(msgspec.Struct, array_like=True):
-    """What is booked from `start` to the window's end, which its kind decides."""
+    """What is booked in one slot of the minute, or in all of them."""
 
     start: Instant
     used: Tally = msgspec.field(default_factory=Tally)
     held: Tally = msgspec.field(default_factory=Tally)
+
+
+class Period(msgspec.Struct, array_like=True):
+    """What is booked in a calendar day or month. Its borders are kept, so that settling needs no calendar."""
+
+    start: Instant
+    end: Instant
+    used: Tally = msgspec.field(default_factory=Tally)
+    held: Tally = msgspec.field(default_factory=Tally)
+
+    def after(self, span: Span) -> "Period":
+        """Return the next one, empty; two never overlap, so that a hold is found in the one it was booked in."""
+        return Period(max(self.end, span.start), span.end)
 
 
 class Account(msgspec.Struct, array_like=True):
@@ -49,6 +63,7 @@ class Account(msgspec.Struct, array_like=True):
 
     Attributes:
         seen_at: the latest instant that anything was booked at.
+        zone: the time zone by whose calendar day and month run.
         slots: the seconds of the rolling minute in which something was booked, oldest first.
         minute: the sum of all slots, kept beside them so that a decision does not add up sixty of them.
         day: the calendar day of `seen_at`.
@@ -56,15 +71,16 @@ class Account(msgspec.Struct, array_like=True):
     """
 
     seen_at: Instant
+    zone: str
     slots: list[Window]
     minute: Window
-    day: Window
-    month: Window
+    day: Period
+    month: Period
 
     @classmethod
-    def opened(cls, now: Instant) -> "Account":
+    def opened(cls, now: Instant, zone: str = DEFAULT_TIME_ZONE) -> "Account":
         """Return an account with nothing in it."""
-        return cls(now, [], Window(now), Window(day_start(now)), Window(month_start(now)))
+        return cls(now, zone, [], Window(now), Period(*day_of(now, zone)), Period(*month_of(now, zone)))
 
     def roll(self, now: Instant) -> None:
         """Bring the windows up to now: drop what has passed, begin what is new; never back."""
@@ -73,10 +89,17 @@ class Account(msgspec.Struct, array_like=True):
             passed = self.slots.pop(0)
             self.minute.used.take(passed.used)
             self.minute.held.take(passed.held)
-        if day_end(self.day.start) <= self.seen_at:
-            self.day = Window(day_start(self.seen_at))
-        if month_end(self.month.start) <= self.seen_at:
-            self.month = Window(month_start(self.seen_at))
+        if self.day.end <= self.seen_at:
+            self.day = self.day.after(day_of(self.seen_at, self.zone))
+        if self.month.end <= self.seen_at:
+            self.month = self.month.after(month_of(self.seen_at, self.zone))
+
+    def go_by(self, zone: str) -> None:
+        """Let day and month end by this time zone; what is booked in them stays, so that a change never grants more."""
+        if zone != self.zone:
+            self.zone = zone
+            self.day.end = day_of(self.seen_at, zone).end
+            self.month.end = month_of(self.seen_at, zone).end
 
     def hold(self, amount: Amount) -> None:
         """Book the amount as held in the windows of `seen_at`; whether it fits was decided before."""
@@ -92,13 +115,12 @@ class Account(msgspec.Struct, array_like=True):
             window.held.take(held)
             window.used.add(actual)
 
-    def _windows_of(self, instant: Instant) -> Iterator[Window]:
+    def _windows_of(self, instant: Instant) -> Iterator[Window | Period]:
         second = slot_start(instant)
         place = bisect_left(self.slots, second, key=lambda slot: slot.start)
         if place < len(self.slots) and self.slots[place].start == second:
             yield self.slots[place]
             yield self.minute
-        if self.day.start == day_start(instant):
-            yield self.day
-        if self.month.start == month_start(instant):
-            yield self.month
+        for period in (self.day, self.month):
+            if period.start <= instant < period.end:
+                yield period

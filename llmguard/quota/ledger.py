@@ -87,13 +87,17 @@ class Ledger:
         """
         self._started.check()
 
-    async def reserve(self, hold_id: str, app: App, amount: Amount) -> Hold:
-        """Hold the amount under every limit of the app, or under none.
+    async def reserve(
+        self, hold_id: str, app: App, most: Amount, *, least: Amount | None = None, steps: int = 0
+    ) -> Hold:
+        """Hold the amount under every limit of the app, its owner and its cost centre, or under none.
 
         Args:
             hold_id: the trace id; used once.
             app: who pays; its limits as of now are in force for this reservation.
-            amount: an upper bound of what the request can use.
+            most: an upper bound of what the request can use.
+            least: where less than `most` is worth having: the least that is; the hold tells how much it got.
+            steps: in how many even steps the amount may be lowered from `most` to `least`.
 
         Raises:
             QuotaRefusal: 429, a limit is in the way: `rate_limit_exceeded` where waiting helps, else
@@ -101,15 +105,15 @@ class Ledger:
             Fault: `ledger_unavailable`; nothing is held.
             ValueError: the amount is negative or absurd, or the hold id is taken.
         """
-        if not all(map(_is_countable, (amount.requests, amount.tokens, amount.nano_usd))):
-            raise ValueError(f"{amount} cannot be reserved.")
-        claim = _claim(app)
-        result = await self._started.reserve(Reserve(hold_id, (claim,), amount, self._worker))
+        for amount in (most, least or most):
+            if not all(map(_is_countable, (amount.requests, amount.tokens, amount.nano_usd))):
+                raise ValueError(f"{amount} cannot be reserved.")
+        result = await self._started.reserve(Reserve(hold_id, _claims(app), most, self._worker, least, steps))
         match result:
             case Granted():
-                return Hold(hold_id, app.name, amount, result.reserved_at, result.standings[claim.scope])
+                return Hold(hold_id, app.name, result.amount, result.reserved_at, result.standings)
             case Denied():
-                raise quota_refusal(app, claim.scope, result)
+                raise quota_refusal(app, result)
             case Duplicate():
                 raise ValueError(f"There is a hold with the id {hold_id} already.")
             case _:
@@ -124,13 +128,13 @@ class Ledger:
         self._started.submit(Release(hold.id))
 
     async def standings(self, app: App) -> tuple[Standing, ...]:
-        """Return how the app stands against each limit it has, shortest window first.
+        """Return how the app, its owner and its cost centre stand against each limit they have.
 
         Raises:
             Fault: `ledger_unavailable`.
         """
-        claim = _claim(app)
-        return await self._started.ask(lambda store: store.standings(claim))
+        claims = _claims(app)
+        return await self._started.ask(lambda store: store.standings(*claims))
 
     async def orphans(self) -> tuple[Orphan, ...]:
         """Return the holds whose worker no longer lives, oldest first, and tidy up after workers that left none.
@@ -163,8 +167,9 @@ class Ledger:
         return tuple(_orphan(hold) for hold in holds if hold.worker in dead)
 
 
-def _claim(app: App) -> Claim:
-    return Claim(f"{_APP_SCOPE}{app.name}", app.quota)
+def _claims(app: App) -> tuple[Claim, ...]:
+    shared = (Claim(f"{scope.kind}:{scope.name}", scope.quota) for scope in app.shared)
+    return (Claim(f"{_APP_SCOPE}{app.name}", app.quota), *shared)
 
 
 def _orphan(hold: OpenHold) -> Orphan:

@@ -1,48 +1,75 @@
-"""Judge an account by the limits in force: how it stands, and whether an amount still fits.
+"""Judge an account by the limits in force: how it stands, and how much of an amount still fits.
 
 The law: for each limit, used + held never exceeds it, whatever the order of reserve, settle, release and kill, as long
 as no more is settled than was held. If a provider reports more than was held, the truth is charged and the standing
 may exceed the limit; callers prevent it by holding an upper bound. Limits come with each question, so a change in the
-registry holds from the next reservation on.
+registry holds from the next reservation on; what was granted on top comes with it (`raised`).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 
 from llmguard.domain.catalog import Quota
 from llmguard.domain.quota import Amount, LimitName, Standing
 from llmguard.quota.account import Account, Window
-from llmguard.quota.operations import Claim, Obstacle, Shortfall
-from llmguard.quota.windows import SECOND, Instant, day_end, month_end, slot_end, to_datetime, to_instant
+from llmguard.quota.operations import Claim, Obstacle, Reserve, Shortfall
+from llmguard.quota.windows import SECOND, Instant, slot_end, to_datetime, to_instant
 
+Raised = Mapping[LimitName, int]  # what grants in force add to the limits of one scope
+
+NOTHING_RAISED: Raised = {}
 _HELD_OPENS_AFTER = SECOND  # requests in flight end at any moment
 _NEVER = float("inf")
+_NOT_EVEN_THE_LEAST = -1
 
 
-def standings(account: Account, quota: Quota) -> tuple[Standing, ...]:
+def limits_of(quota: Quota) -> tuple[tuple[LimitName, int | None], ...]:
+    """Return the limits by name, shortest window first; USD in nano-dollars."""
+    return (
+        ("requests_per_minute", quota.requests_per_minute),
+        ("tokens_per_minute", quota.tokens_per_minute),
+        ("tokens_per_day", quota.tokens_per_day),
+        ("tokens_per_month", quota.tokens_per_month),
+        ("usd_per_month", quota.nano_usd_per_month),
+    )
+
+
+def quantity_of(amount: Amount, name: LimitName) -> int:
+    """Return what the amount takes from the limit of this name."""
+    if name == "requests_per_minute":
+        return amount.requests
+    return amount.nano_usd if name == "usd_per_month" else amount.tokens
+
+
+def standings(account: Account, claim: Claim, raised: Raised = NOTHING_RAISED) -> tuple[Standing, ...]:
     """Return how a rolled account stands against each limit that exists, shortest window first."""
-    minute, day, month = account.minute, account.day, account.month
-    minute_opens, day_opens, month_opens = _first_leaves(account), day_end(day.start), month_end(month.start)
-    rows: tuple[tuple[LimitName, int | None, int, int, Instant], ...] = (
-        ("requests_per_minute", quota.requests_per_minute, minute.used.requests, minute.held.requests, minute_opens),
-        ("tokens_per_minute", quota.tokens_per_minute, minute.used.tokens, minute.held.tokens, minute_opens),
-        ("tokens_per_day", quota.tokens_per_day, day.used.tokens, day.held.tokens, day_opens),
-        ("tokens_per_month", quota.tokens_per_month, month.used.tokens, month.held.tokens, month_opens),
-        ("usd_per_month", quota.nano_usd_per_month, month.used.nano_usd, month.held.nano_usd, month_opens),
-    )
     return tuple(
-        Standing(name, limit, used, held, to_datetime(opens))
-        for name, limit, used, held, opens in rows
-        if limit is not None
+        Standing(
+            name, limit, used, held, _resets_at(account, name), claim.scope, raised.get(name, 0), claim.quota.time_zone
+        )
+        for name, limit, used, held in _in_force(account, claim, raised)
     )
 
 
-def shortfalls(account: Account, claim: Claim, amount: Amount) -> list[Shortfall]:
+def fitting_step(account: Account, claim: Claim, raised: Raised, reserve: Reserve) -> int:
+    """Return the highest step of the reservation that fits into every limit of the claim; -1: not even the least."""
+    highest = reserve.steps
+    for name, limit, used, held in _in_force(account, claim, raised):
+        least, most = quantity_of(reserve.at(0), name), quantity_of(reserve.most, name)
+        room = limit - used - held - least
+        if room < 0:
+            return _NOT_EVEN_THE_LEAST
+        if most > least:
+            highest = min(highest, room * reserve.steps // (most - least))
+    return highest
+
+
+def shortfalls(account: Account, claim: Claim, amount: Amount, raised: Raised = NOTHING_RAISED) -> list[Shortfall]:
     """Return every limit that the amount does not fit into; an empty list means that it fits."""
-    asked = _by_limit(amount)
     return [
-        _shortfall(account, claim.scope, standing, asked[standing.name])
-        for standing in standings(account, claim.quota)
-        if standing.used + standing.held + asked[standing.name] > standing.limit
+        _shortfall(account, standing, asked)
+        for standing in standings(account, claim, raised)
+        if standing.used + standing.held + (asked := quantity_of(amount, standing.name)) > standing.limit
     ]
 
 
@@ -51,26 +78,38 @@ def tightest(found: Sequence[Shortfall]) -> Shortfall:
     return max(found, key=lambda shortfall: _NEVER if shortfall.opens_at is None else shortfall.opens_at)
 
 
-def _by_limit(amount: Amount) -> Mapping[LimitName, int]:
-    return {
-        "requests_per_minute": amount.requests,
-        "tokens_per_minute": amount.tokens,
-        "tokens_per_day": amount.tokens,
-        "tokens_per_month": amount.tokens,
-        "usd_per_month": amount.nano_usd,
-    }
+def _in_force(account: Account, claim: Claim, raised: Raised) -> Iterator[tuple[LimitName, int, int, int]]:
+    """Yield name, limit, used and held of each limit that exists."""
+    for name, limit in limits_of(claim.quota):
+        if limit is None:
+            continue
+        window = account.minute if name.endswith("minute") else account.day if name.endswith("day") else account.month
+        used, held = window.used, window.held
+        if name == "requests_per_minute":
+            counted = used.requests, held.requests
+        elif name == "usd_per_month":
+            counted = used.nano_usd, held.nano_usd
+        else:
+            counted = used.tokens, held.tokens
+        yield name, limit + raised.get(name, 0), *counted
 
 
-def _shortfall(account: Account, scope: str, standing: Standing, asked: int) -> Shortfall:
+def _resets_at(account: Account, name: LimitName) -> datetime:
+    if name.endswith("minute"):
+        return to_datetime(_first_leaves(account))
+    return to_datetime(account.day.end if name.endswith("day") else account.month.end)
+
+
+def _shortfall(account: Account, standing: Standing, asked: int) -> Shortfall:
     if asked > standing.limit:
-        return Shortfall(scope, standing, asked, Obstacle.LIMIT_TOO_SMALL, None)
+        return Shortfall(standing, asked, Obstacle.LIMIT_TOO_SMALL, None)
     if standing.used + asked <= standing.limit:
-        return Shortfall(scope, standing, asked, Obstacle.HELD, account.seen_at + _HELD_OPENS_AFTER)
+        return Shortfall(standing, asked, Obstacle.HELD, account.seen_at + _HELD_OPENS_AFTER)
     if standing.name in {"requests_per_minute", "tokens_per_minute"}:
         opens_at = _enough_leaves(account, standing, asked)
     else:
         opens_at = to_instant(standing.resets_at)
-    return Shortfall(scope, standing, asked, Obstacle.USED_UP, opens_at)
+    return Shortfall(standing, asked, Obstacle.USED_UP, opens_at)
 
 
 def _first_leaves(account: Account) -> Instant:

@@ -1,10 +1,9 @@
 """What can be asked of the ledger's store in one batch, and what it answers: plain values, the same for every store.
 
-A `Reserve` names one claim for each scope that pays (today the app; later its owner and cost centre too) and books all
-of them or none.
+A `Reserve` names one claim for each scope that pays (the app, its owner, its cost centre) and books all of
+them or none.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
@@ -24,12 +23,29 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Reserve:
-    """Book the amount as held for every claim, or for none."""
+    """Book an amount as held for every claim, or for none.
+
+    `steps` 0 books `most` or nothing. Else the largest amount is booked that fits into every limit, of those that lie
+    `steps` even steps apart from `least` to `most`; rounded up, so that it stays an upper bound.
+    """
 
     hold_id: str
     claims: tuple[Claim, ...]
-    amount: Amount
+    most: Amount
     worker: str
+    least: Amount | None = None
+    steps: int = 0
+
+    def at(self, step: int) -> Amount:
+        """Return the amount of a step, from 0 (the least) to `steps` (the most)."""
+        if self.least is None or step == self.steps:
+            return self.most
+        least, most, steps = self.least, self.most, self.steps
+        return Amount(
+            least.requests + _share(most.requests - least.requests, step, steps),
+            least.tokens + _share(most.tokens - least.tokens, step, steps),
+            least.nano_usd + _share(most.nano_usd - least.nano_usd, step, steps),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +75,6 @@ class Obstacle(Enum):
 class Shortfall:
     """One limit that an amount does not fit into. `opens_at` None: never."""
 
-    scope: str
     standing: Standing
     asked: int
     obstacle: Obstacle
@@ -71,7 +86,8 @@ class Granted:
     """The hold stands. `reserved_at` is the instant in whose windows it is booked."""
 
     reserved_at: datetime
-    standings: Mapping[str, tuple[Standing, ...]]  # by scope, right after this reservation
+    amount: Amount  # as it is booked
+    standings: tuple[Standing, ...]  # of all claims, in their order, right after this reservation
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +96,7 @@ class Denied:
 
     tightest: Shortfall
     now: Instant  # by the store's clock, to tell how long to wait
-    standings: Mapping[str, tuple[Standing, ...]]
+    standings: tuple[Standing, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,3 +122,7 @@ class OpenHold:
     worker: str
     reserved_at: Instant
     amount: Amount
+
+
+def _share(whole: int, step: int, steps: int) -> int:
+    return -(-whole * step // steps)

@@ -16,11 +16,13 @@ from typing import assert_never
 
 import msgspec
 
+from llmguard.domain.catalog import DEFAULT_TIME_ZONE
 from llmguard.domain.clock import Clock
-from llmguard.domain.quota import Amount, Standing
+from llmguard.domain.quota import Amount, LimitName, Standing
 from llmguard.domain.state_file import open_state
 from llmguard.quota.account import Account
-from llmguard.quota.limits import shortfalls, standings, tightest
+from llmguard.quota.grants import CREATE_GRANTS, GRANTS_IN_FORCE
+from llmguard.quota.limits import Raised, fitting_step, shortfalls, standings, tightest
 from llmguard.quota.operations import (
     Claim,
     Denied,
@@ -33,6 +35,7 @@ from llmguard.quota.operations import (
     Reserve,
     Result,
     Settle,
+    Shortfall,
 )
 from llmguard.quota.windows import Instant, to_datetime, to_instant
 
@@ -76,7 +79,7 @@ class LedgerStore:
         self._busy_timeout_seconds = busy_timeout_seconds
         connection = open_state(path, create=True, busy_timeout_seconds=busy_timeout_seconds)
         try:
-            for statement in (_CREATE_ACCOUNTS, _CREATE_HOLDS):
+            for statement in (_CREATE_ACCOUNTS, _CREATE_HOLDS, *CREATE_GRANTS):
                 connection.execute(statement)
         finally:
             connection.close()
@@ -96,15 +99,14 @@ class LedgerStore:
             page.write()
         return results
 
-    def standings(self, claim: Claim) -> tuple[Standing, ...]:
-        """Return how the scope stands now.
+    def standings(self, *claims: Claim) -> tuple[Standing, ...]:
+        """Return how these scopes stand now, in their order.
 
         Raises:
             sqlite3.Error, OSError, msgspec.MsgspecError: it cannot be read.
         """
         with self._transaction("BEGIN") as connection:
-            page = _Page(connection, to_instant(self._clock.now()))
-            return standings(page.account(claim.scope), claim.quota)
+            return _Page(connection, to_instant(self._clock.now())).standings(claims)
 
     def holds(self) -> tuple[OpenHold, ...]:
         """Return every open hold of every worker, oldest first.
@@ -156,6 +158,7 @@ class _Page:
         self._changed: set[str] = set()
         self._made: dict[str, OpenHold] = {}
         self._ended: set[str] = set()
+        self._grants: list[tuple[str, LimitName, int, Instant]] | None = None
 
     def perform(self, operation: Operation) -> Result:
         match operation:
@@ -168,13 +171,13 @@ class _Page:
             case _:
                 assert_never(operation)
 
-    def account(self, scope: str) -> Account:
-        if scope not in self._accounts:
-            row = self._connection.execute(_ACCOUNT, (scope,)).fetchone()
-            account = Account.opened(self._now) if row is None else _decode_account(row[0])
-            account.roll(self._now)
-            self._accounts[scope] = account
-        return self._accounts[scope]
+    def standings(self, claims: Sequence[Claim]) -> tuple[Standing, ...]:
+        """Return how the scopes of these claims stand, one after the other."""
+        found: list[Standing] = []
+        for claim in claims:
+            account = self._account_of(claim)
+            found += standings(account, claim, self._raised(claim.scope, account.seen_at))
+        return tuple(found)
 
     def write(self) -> None:
         execute_many = self._connection.executemany
@@ -185,30 +188,67 @@ class _Page:
         if self._made:
             execute_many(_WRITE_HOLD, [_row(hold) for hold in self._made.values()])
 
+    def _account(self, scope: str, zone: str = DEFAULT_TIME_ZONE) -> Account:
+        """Return the account, rolled up to now; `zone` is the one that a new account goes by."""
+        account = self._accounts.get(scope)
+        if account is None:
+            row = self._connection.execute(_ACCOUNT, (scope,)).fetchone()
+            account = Account.opened(self._now, zone) if row is None else _decode_account(row[0])
+            account.roll(self._now)
+            self._accounts[scope] = account
+        return account
+
+    def _account_of(self, claim: Claim) -> Account:
+        account = self._account(claim.scope, claim.quota.time_zone)
+        account.go_by(claim.quota.time_zone)
+        return account
+
+    def _raised(self, scope: str, instant: Instant) -> Raised:
+        """Return what grants add to the limits of a scope at that instant, as of this transaction."""
+        if self._grants is None:
+            self._grants = self._connection.execute(GRANTS_IN_FORCE, (self._now,)).fetchall()
+        raised: dict[LimitName, int] = {}
+        for granted_to, limit, amount, ends_at in self._grants:
+            if granted_to == scope and instant < ends_at:
+                raised[limit] = raised.get(limit, 0) + amount
+        return raised
+
     def _reserve(self, reserve: Reserve) -> Result:
         if self._hold(reserve.hold_id) is not None:
             return Duplicate()
-        accounts = {claim.scope: self.account(claim.scope) for claim in reserve.claims}
+        claims = reserve.claims
+        accounts = [self._account_of(claim) for claim in claims]
         # One instant for all scopes: a settle finds the same windows in each of them.
-        instant = max([self._now, *(account.seen_at for account in accounts.values())])
-        for account in accounts.values():
+        instant = max([self._now, *(account.seen_at for account in accounts)])
+        for account in accounts:
             account.roll(instant)
-        found = [one for claim in reserve.claims for one in shortfalls(accounts[claim.scope], claim, reserve.amount)]
-        if found:
-            return Denied(tightest(found), self._now, self._standings(reserve.claims))
-        for scope, account in accounts.items():
-            account.hold(reserve.amount)
-            self._changed.add(scope)
-        scopes = tuple(accounts)
-        self._made[reserve.hold_id] = OpenHold(reserve.hold_id, scopes, reserve.worker, instant, reserve.amount)
-        return Granted(to_datetime(instant), self._standings(reserve.claims))
+        step = min(
+            fitting_step(account, claim, self._raised(claim.scope, instant), reserve)
+            for account, claim in zip(accounts, claims, strict=True)
+        )
+        if step < 0:
+            return Denied(tightest(self._shortfalls(reserve, instant)), self._now, self.standings(claims))
+        amount = reserve.at(step)
+        for account, claim in zip(accounts, claims, strict=True):
+            account.hold(amount)
+            self._changed.add(claim.scope)
+        scopes = tuple(claim.scope for claim in claims)
+        self._made[reserve.hold_id] = OpenHold(reserve.hold_id, scopes, reserve.worker, instant, amount)
+        return Granted(to_datetime(instant), amount, self.standings(claims))
+
+    def _shortfalls(self, reserve: Reserve, instant: Instant) -> list[Shortfall]:
+        found: list[Shortfall] = []
+        for claim in reserve.claims:
+            raised = self._raised(claim.scope, instant)
+            found += shortfalls(self._accounts[claim.scope], claim, reserve.at(0), raised)
+        return found
 
     def _end(self, hold_id: str, actual: Amount | None) -> Done:
         hold = self._hold(hold_id)
         if hold is None:
             return Done()
         for scope in hold.scopes:
-            self.account(scope).settle(hold.amount, hold.reserved_at, hold.amount if actual is None else actual)
+            self._account(scope).settle(hold.amount, hold.reserved_at, hold.amount if actual is None else actual)
             self._changed.add(scope)
         if self._made.pop(hold_id, None) is None:
             self._ended.add(hold_id)
@@ -221,9 +261,6 @@ class _Page:
             return None
         row = self._connection.execute(_HOLD, (hold_id,)).fetchone()
         return None if row is None else _open_hold(row)
-
-    def _standings(self, claims: Sequence[Claim]) -> dict[str, tuple[Standing, ...]]:
-        return {claim.scope: standings(self._accounts[claim.scope], claim.quota) for claim in claims}
 
 
 def _open_hold(row: tuple[str, str, str, int, int, int, int]) -> OpenHold:

@@ -1,16 +1,20 @@
 """From a checked file to the frozen registry that requests are served by."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from itertools import groupby
 
 from llmguard.domain.catalog import (
+    DEFAULT_TIME_ZONE,
     App,
     CircuitRule,
     Model,
+    OveragePolicy,
     ParameterRule,
     Preset,
     Provider,
     Quota,
+    QuotaScope,
     Registry,
     Sensitivity,
 )
@@ -20,10 +24,12 @@ from llmguard.registry.document import Document
 from llmguard.registry.entries import (
     AppEntry,
     ModelEntry,
+    OverageEntry,
     PresetEntry,
     PriceEntry,
     ProviderEntry,
     QuotaEntry,
+    QuotasEntry,
     RegistryFile,
     RuleEntry,
     TargetEntry,
@@ -47,7 +53,8 @@ def build_registry(file: RegistryFile, document: Document, digest: str, prices: 
         providers=providers,
         models=models,
         presets={name: tuple(versions) for name, versions in groupby(presets, key=lambda preset: preset.name)},
-        apps={name: _app(name, entry) for name, entry in file.apps.items()},
+        apps={name: _app(name, entry, file.quotas) for name, entry in file.apps.items()},
+        overage=_overage(file.overage),
     )
 
 
@@ -133,6 +140,7 @@ def _preset(entry: PresetEntry, models: dict[str, Model], digest: str) -> Preset
         redaction=entry.redaction,
         response_filters=tuple(entry.response.filters),
         on_violation=entry.on_violation,
+        on_quota=entry.on_quota,
         sunset=entry.sunset,
         successor=entry.successor,
     )
@@ -148,14 +156,14 @@ def _rule(entry: RuleEntry) -> ParameterRule:
     )
 
 
-def _app(name: str, entry: AppEntry) -> App:
+def _app(name: str, entry: AppEntry, quotas: QuotasEntry) -> App:
     return App(
         name=name,
         owner=entry.owner,
         status=entry.status,
         sensitivity=Sensitivity[entry.sensitivity.upper()],
         presets=tuple(entry.presets),
-        quota=_quota(entry.quota),
+        quota=_quota(entry.quota, entry.time_zone),
         cost_center=entry.cost_center,
         team=entry.team,
         backup_owner=entry.backup_owner,
@@ -165,14 +173,31 @@ def _app(name: str, entry: AppEntry) -> App:
         expires=entry.expires,
         support=entry.support,
         runbook=entry.runbook,
+        shared=tuple(_shared(entry, quotas)),
     )
 
 
-def _quota(entry: QuotaEntry) -> Quota:
+def _shared(app: AppEntry, quotas: QuotasEntry) -> Iterator[QuotaScope]:
+    if (owned := quotas.owners.get(app.owner)) is not None:
+        yield QuotaScope("owner", app.owner, _quota(owned, owned.time_zone))
+    if (paid := quotas.cost_centers.get(app.cost_center)) is not None:
+        yield QuotaScope("cost_center", app.cost_center, _quota(paid, paid.time_zone))
+
+
+def _overage(entry: OverageEntry) -> OveragePolicy:
+    return OveragePolicy(
+        approvers={role: tuple(people) for role, people in entry.approvers.items()},
+        second_approver_above=_quota(entry.second_approver_above),
+        longest_days=entry.longest_days,
+    )
+
+
+def _quota(entry: QuotaEntry, time_zone: str = DEFAULT_TIME_ZONE) -> Quota:
     return Quota(
         requests_per_minute=entry.requests_per_minute,
         tokens_per_minute=entry.tokens_per_minute,
         tokens_per_day=entry.tokens_per_day,
         tokens_per_month=entry.tokens_per_month,
         nano_usd_per_month=None if entry.usd_per_month is None else to_nano_usd(entry.usd_per_month),
+        time_zone=time_zone,
     )

@@ -30,10 +30,10 @@ def preset_digest(preset: PresetEntry, targets_of: Callable[[str], list[Target]]
     """Return the digest of what decides how a preset version behaves; two versions that behave alike share it.
 
     In: the targets that its model and fallbacks stand for, parameters, system prompt, tools, images, redaction profile,
-    response filters, on_violation. Out: status, sunset, successor, owner and why, which may change; the provider's
-    base URL, key, time-outs and prices, and the weights of targets, which are operations (the digest of the registry
-    has them); the names of models. Settings that have their default are left out, so that a setting that llmguard
-    learns later changes no digest of today, and no default may ever change.
+    response filters, on_violation, on_quota. Out: status, sunset, successor, owner and why, which may change; the
+    provider's base URL, key, time-outs and prices, and the weights of targets, which are operations (the digest of the
+    registry has them); the names of models. Settings that have their default are left out, so that a setting that
+    llmguard learns later changes no digest of today, and no default may ever change.
     """
     content: dict[str, Any] = {  # plain values, as JSON has them
         "target": _targets(targets_of(preset.model)),
@@ -48,6 +48,7 @@ def preset_digest(preset: PresetEntry, targets_of: Callable[[str], list[Target]]
         "redaction": preset.redaction,
         "response_filters": sorted(preset.response.filters),
         "on_violation": preset.on_violation,
+        "on_quota": preset.on_quota,
     }
     defaults: dict[str, Any] = {
         "fallbacks": [],
@@ -58,6 +59,7 @@ def preset_digest(preset: PresetEntry, targets_of: Callable[[str], list[Target]]
         "redaction": "standard",
         "response_filters": [],
         "on_violation": "refuse",
+        "on_quota": "refuse",
     }
     return content_digest(
         {key: value for key, value in content.items() if key not in defaults or value != defaults[key]}

@@ -38,7 +38,7 @@ class Document:
         self._file = file
 
     def section(self, name: str) -> Mapping[str, Mapping[str, Any]]:
-        """Return `providers`, `models` or `apps`: each entry by its name, an empty one where its form is wrong."""
+        """Return a section such as `apps`: each entry by its name, an empty one where its form is wrong."""
         return {str(key): as_mapping(entry) for key, entry in as_mapping(self._content.get(name)).items()}
 
     @cached_property

@@ -1,10 +1,10 @@
 """What registry.yaml looks like, as pydantic models; the descriptions are what editors show."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from llmguard.domain.catalog import AppStatus, ModelMode, OnViolation, PresetStatus, ProviderKind
+from llmguard.domain.catalog import DEFAULT_TIME_ZONE, AppStatus, ModelMode, OnViolation, PresetStatus, ProviderKind
 from llmguard.registry.fields import (
     BaseUrl,
     EnvironmentName,
@@ -16,6 +16,7 @@ from llmguard.registry.fields import (
     PresetReference,
     Scalar,
     Text,
+    TimeZone,
     ToolsField,
     Usd,
     UsdAboveZero,
@@ -154,18 +155,51 @@ class PresetEntry(Entry):
     on_violation: OnViolation = Field(
         "refuse", description="refuse: say what is allowed. clamp: use the nearest allowed value, and say so."
     )
+    on_quota: OnViolation = Field(
+        "refuse",
+        description="What happens when less is left of a quota than `max_tokens` may use. refuse: say so. "
+        "clamp: lower `max_tokens` to what is left, and say so.",
+    )
     sunset: IsoDate | None = Field(None, description="Last day of a deprecated preset.")
     successor: PresetId | None = Field(None, description="name@version to use instead.")
 
 
 class QuotaEntry(Entry):
-    """Limits of an app; what is left out is not limited."""
+    """Limits; what is left out is not limited."""
 
     requests_per_minute: int | None = Field(None, gt=0, description="Requests in a minute.")
     tokens_per_minute: int | None = Field(None, gt=0, description="Tokens, in and out, in a minute.")
-    tokens_per_day: int | None = Field(None, gt=0, description="Tokens, in and out, in a day (UTC).")
-    tokens_per_month: int | None = Field(None, gt=0, description="Tokens, in and out, in a calendar month (UTC).")
-    usd_per_month: UsdAboveZero | None = Field(None, description="US dollars in a calendar month (UTC).")
+    tokens_per_day: int | None = Field(None, gt=0, description="Tokens, in and out, in a calendar day.")
+    tokens_per_month: int | None = Field(None, gt=0, description="Tokens, in and out, in a calendar month.")
+    usd_per_month: UsdAboveZero | None = Field(None, description="US dollars in a calendar month.")
+
+
+class SharedQuotaEntry(QuotaEntry):
+    """Limits that several apps share, each request counting for all of them."""
+
+    time_zone: TimeZone = Field(DEFAULT_TIME_ZONE, description="By whose calendar days and months run; default: UTC.")
+
+
+class QuotasEntry(Entry):
+    """Limits beside those of each app: a request needs room in all of them."""
+
+    owners: dict[Text, SharedQuotaEntry] = Field({}, description="All apps of an owner together, by e-mail address.")
+    cost_centers: dict[Text, SharedQuotaEntry] = Field(
+        {}, description='All apps of a cost center together; in quotes, as in "4711".'
+    )
+
+
+class OverageEntry(Entry):
+    """Who decides when an app asks for more than its quota."""
+
+    approvers: dict[Name, Annotated[list[Text], Field(min_length=1)]] = Field(
+        {}, description="E-mail addresses of those who may approve, by role, as in finance: [fin@example.com]."
+    )
+    second_approver_above: QuotaEntry = Field(
+        QuotaEntry.model_validate({}),
+        description="By limit: what may be granted on top with one approver; beyond it a second one must agree.",
+    )
+    longest_days: int = Field(92, ge=1, le=366, description="How many days a grant may last.")
 
 
 class AppEntry(Entry):
@@ -185,6 +219,9 @@ class AppEntry(Entry):
     runbook: WebAddress | None = Field(None, description="What to do when it does not work.")
     presets: list[PresetReference] = Field(description="Presets that it may use: name (all versions) or name@version.")
     quota: QuotaEntry = Field(description="What it may use.")
+    time_zone: TimeZone = Field(
+        DEFAULT_TIME_ZONE, description="By whose calendar the days and months of its quota run; default: UTC."
+    )
 
 
 class RegistryFile(Entry):
@@ -195,15 +232,22 @@ class RegistryFile(Entry):
     models: dict[ModelName, ModelEntry] = Field(description="Approved models, by name.")
     presets: list[PresetEntry] = Field(description="Locked, versioned ways to call a model.")
     apps: dict[Name, AppEntry] = Field(description="The catalog of micro apps, by name.")
+    quotas: QuotasEntry = Field(QuotasEntry.model_validate({}), description="Limits of owners and cost centers.")
+    overage: OverageEntry = Field(
+        OverageEntry.model_validate({}), description="Who may grant more than a quota, and how much."
+    )
 
 
 def entry_at(loc: tuple[str | int, ...]) -> type[Entry] | None:
     """Return the model of the mapping at this place of the document; None where the document has no fixed mapping."""
-    return _ENTRIES.get(tuple("*" if index in _FREE_PARTS else part for index, part in enumerate(loc)))
+    for place, entry in _ENTRIES.items():
+        if len(place) == len(loc) and all(part in (_ANY, here) for part, here in zip(place, loc, strict=True)):
+            return entry
+    return None
 
 
-_FREE_PARTS = (1, 3)  # names and indexes, as in presets, 0, parameters, temperature
-_ENTRIES: dict[tuple[str | int, ...], type[Entry]] = {
+_ANY = "*"  # a name or an index, as the second and the fourth of presets, 0, parameters, temperature
+_ENTRIES: dict[tuple[str, ...], type[Entry]] = {
     (): RegistryFile,
     ("providers", "*"): ProviderEntry,
     ("providers", "*", "circuit"): CircuitEntry,
@@ -216,4 +260,9 @@ _ENTRIES: dict[tuple[str | int, ...], type[Entry]] = {
     ("presets", "*", "response"): ResponseEntry,
     ("apps", "*"): AppEntry,
     ("apps", "*", "quota"): QuotaEntry,
+    ("quotas",): QuotasEntry,
+    ("quotas", "owners", "*"): SharedQuotaEntry,
+    ("quotas", "cost_centers", "*"): SharedQuotaEntry,
+    ("overage",): OverageEntry,
+    ("overage", "second_approver_above"): QuotaEntry,
 }

@@ -4,8 +4,10 @@ import math
 import re
 from datetime import date
 from decimal import Decimal
+from difflib import get_close_matches
 from typing import Annotated, Any, Final, NoReturn
 from urllib.parse import SplitResult, urlsplit
+from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import AfterValidator, BeforeValidator, PlainValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
@@ -122,6 +124,19 @@ def _origin(value: str) -> str:
     return value
 
 
+def _time_zone(value: str) -> str:
+    try:
+        ZoneInfo(value)
+    except (KeyError, ValueError, OSError):  # not in the list; no name at all; the name of a folder
+        refuse(f"there is no time zone {value[:100]!r}", _nearest_zone(value))
+    return value
+
+
+def _nearest_zone(value: str) -> str:
+    near = get_close_matches(value, available_timezones(), n=1)
+    return f"did you mean {near[0]}?" if near else "write a name of the IANA list, as in Europe/Berlin, or UTC"
+
+
 def _iso_date(value: Any) -> date:  # YAML gives anything
     if isinstance(value, str) and re.fullmatch(r"\d{4}-\d{2}-\d{2}", value):
         try:
@@ -186,6 +201,7 @@ EnvironmentName = Annotated[
 WebAddress = Annotated[str, AfterValidator(_web_address), WithJsonSchema({"type": "string", "pattern": "^https?://"})]
 BaseUrl = Annotated[str, AfterValidator(_base_url), WithJsonSchema({"type": "string", "pattern": "^https?://"})]
 Origin = Annotated[str, AfterValidator(_origin), WithJsonSchema({"type": "string", "pattern": _ORIGIN})]
+TimeZone = Annotated[str, AfterValidator(_time_zone), WithJsonSchema({"type": "string", "minLength": 1})]
 IsoDate = Annotated[date, BeforeValidator(_iso_date), WithJsonSchema({"type": "string", "format": "date"})]
 Usd = Annotated[Decimal, BeforeValidator(_usd), WithJsonSchema({"type": "number", "minimum": 0})]
 UsdAboveZero = Annotated[

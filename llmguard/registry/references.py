@@ -5,6 +5,7 @@ from typing import Any
 
 from llmguard.registry.document import Document, as_mapping, as_texts, id_of, targets_in
 from llmguard.registry.finding import Loc, Problem, suggestion
+from llmguard.registry.parameters import MAX_COMPLETION_TOKENS, MAX_TOKENS
 from llmguard.registry.prices import PriceMap
 from llmguard.registry.rules import parameter_problems
 
@@ -31,8 +32,10 @@ def reference_problems(document: Document, profiles: Collection[str], prices: Pr
         yield from _state_problems(document, loc, preset)
         yield from _profile_problems(loc, preset, profiles)
         yield from parameter_problems((*loc, "parameters"), as_mapping(preset.get("parameters")))
+        yield from _clamping_problems(loc, preset)
         yield from _twin_problems(document, index, preset)
     yield from _app_problems(document)
+    yield from _quota_problems(document)
 
 
 def _provider_problems(document: Document) -> Iterator[Problem]:
@@ -170,6 +173,29 @@ def _app_problems(document: Document) -> Iterator[Problem]:
             elif reference in listed:
                 yield Problem(here, f"'{reference}' is listed twice", value=reference, fix="remove one of the two")
             listed.add(reference)
+
+
+def _clamping_problems(loc: Loc, preset: Mapping[str, Any]) -> Iterator[Problem]:
+    if preset.get("on_quota") != "clamp":
+        return
+    for name in (MAX_TOKENS, MAX_COMPLETION_TOKENS):
+        rule = as_mapping(as_mapping(preset.get("parameters")).get(name))
+        for locked in ("fixed", "allowed"):
+            if locked in rule:
+                message = f"{name} is locked by `{locked}`, so it cannot be lowered to what is left"
+                yield Problem((*loc, "on_quota"), message, value="clamp", fix="give it min and max, or write refuse")
+
+
+def _quota_problems(document: Document) -> Iterator[Problem]:
+    apps = document.section("apps").values()
+    for section, field in (("owners", "owner"), ("cost_centers", "cost_center")):
+        known = {app[field] for app in apps if isinstance(app.get(field), str)}
+        for name in as_mapping(document.section("quotas").get(section)):
+            if isinstance(name, str) and name not in known:
+                noun = field.replace("_", " ")
+                message = f"no app has the {noun} '{name[:100]}', so nothing is limited by this"
+                loc = ("quotas", section, name)
+                yield Problem(loc, message, value=name, fix=suggestion(name, known), on_key=True)
 
 
 def newest_version(document: Document, name: str) -> int:

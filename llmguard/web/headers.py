@@ -18,6 +18,7 @@ _EXPOSED = (
     b"x-ratelimit-limit-tokens, x-ratelimit-remaining-tokens, x-ratelimit-reset-tokens, "
     b"x-should-retry, retry-after, retry-after-ms"
 )
+_REQUEST_LIMITS = ("requests_per_minute",)
 _TOKEN_LIMITS = ("tokens_per_minute", "tokens_per_day", "tokens_per_month")
 
 
@@ -62,14 +63,13 @@ def cors_headers(app: App | None, origin: bytes | None) -> Headers:
 
 
 def _rate_limit_headers(record: Record) -> Headers:
-    by_name = {standing.name: standing for standing in record.standings}
+    """Return the tightest limit of each kind over all scopes: the app's, its owner's and its cost center's."""
     now = record.now()
     headers: Headers = []
-    if (requests := by_name.get("requests_per_minute")) is not None:
-        headers += _standing_headers(b"requests", requests, now)
-    tokens = [by_name[name] for name in _TOKEN_LIMITS if name in by_name]
-    if tokens:
-        headers += _standing_headers(b"tokens", min(tokens, key=lambda standing: standing.left), now)
+    for kind, names in ((b"requests", _REQUEST_LIMITS), (b"tokens", _TOKEN_LIMITS)):
+        limits = [standing for standing in record.standings if standing.name in names]
+        if limits:
+            headers += _standing_headers(kind, min(limits, key=lambda standing: standing.left), now)
     return headers
 
 

@@ -224,10 +224,18 @@ def test_presets_are_listed_shown_and_compared(ask, llmguard):
 
 
 def test_quota_of_an_unused_app_is_whole(ask):
-    limits = {row["name"]: row for row in ask("quota", "show", "expense-triage")}
+    rows = ask("quota", "show", "expense-triage")
 
+    limits = {row["name"]: row for row in rows if row["scope"] == "app"}
+    assert [(row["scope"], row["whose"], row["name"]) for row in rows if row["scope"] != "app"] == [
+        ("owner", "dana@example.com", "usd_per_month"),
+        ("cost_center", "4711", "tokens_per_day"),
+    ]
     assert limits["requests_per_minute"] | {"resets_at": None} == {
         "name": "requests_per_minute",
+        "scope": "app",
+        "whose": "expense-triage",
+        "granted": 0,
         "limit": 60,
         "used": 0,
         "held": 0,

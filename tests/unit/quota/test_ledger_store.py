@@ -55,7 +55,7 @@ def test_a_grant_tells_the_instant_it_is_booked_at_and_the_standings_after_it(st
     (granted,) = store.apply([reserve("h1", 60)])
 
     assert granted.reserved_at == NOON
-    (standing,) = granted.standings["app:a"]
+    (standing,) = granted.standings
     assert (standing.used, standing.held, standing.left) == (0, 60, 40)
 
 
@@ -71,8 +71,8 @@ def test_a_reservation_of_several_scopes_books_none_when_one_is_full(store):
 
     (denied,) = store.apply([reserve("h2", 60, "app:a", "owner:dana")])
 
-    assert denied.tightest.scope == "owner:dana"
-    assert set(denied.standings) == {"app:a", "owner:dana"}
+    assert denied.tightest.standing.scope == "owner:dana"
+    assert [standing.scope for standing in denied.standings] == ["app:a", "owner:dana"]
     assert booked(store, "app:a") == [(0, 0)]
     assert [hold.id for hold in store.holds()] == ["h1"]
 

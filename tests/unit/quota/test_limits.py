@@ -4,7 +4,8 @@ import pytest
 
 from llmguard.domain.quota import Amount
 from llmguard.quota.account import Account
-from llmguard.quota.limits import shortfalls, standings, tightest
+from llmguard.quota.limits import shortfalls, tightest
+from llmguard.quota.limits import standings as standings_of_claim
 from llmguard.quota.operations import Claim, Obstacle
 from llmguard.quota.windows import SECOND, to_datetime, to_instant
 from tests.support.builders import NOON, a_quota
@@ -25,6 +26,10 @@ def an_account(*bookings):
             account.hold(Amount(1, held, held))
     account.roll(NOW)
     return account
+
+
+def standings(account, quota):
+    return standings_of_claim(account, Claim("app:a", quota))
 
 
 def the_shortfall(account, quota, tokens):

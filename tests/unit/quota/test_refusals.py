@@ -15,10 +15,11 @@ APP = an_app(name="claims-bot", owner="dana@example.com")
 
 
 def a_refusal(name, asked, *, obstacle=Obstacle.USED_UP, opens=FIRST_OF_DECEMBER, **figures):
-    standing = Standing(**({"name": name, "used": 0, "held": 0, "resets_at": FIRST_OF_DECEMBER} | figures))
+    facts = {"name": name, "used": 0, "held": 0, "resets_at": FIRST_OF_DECEMBER, "scope": "app:claims-bot"}
+    standing = Standing(**(facts | figures))
     opens_at = None if opens is None else to_instant(opens)
-    shortfall = Shortfall("app:claims-bot", standing, asked, obstacle, opens_at)
-    return quota_refusal(APP, "app:claims-bot", Denied(shortfall, NOW, {"app:claims-bot": (standing,)}))
+    shortfall = Shortfall(standing, asked, obstacle, opens_at)
+    return quota_refusal(APP, Denied(shortfall, NOW, (standing,)))
 
 
 def test_a_used_up_month_is_told_with_what_is_left_and_until_when():
@@ -31,8 +32,9 @@ def test_a_used_up_month_is_told_with_what_is_left_and_until_when():
         "claims-bot asked for up to 900 tokens and has 212 left of 2,000,000 tokens a month until 1 December 00:00 UTC."
     )
     assert refusal.hint == (
-        "Lower max_tokens or shorten the prompt, or ask dana@example.com, who owns this app, to apply for a larger "
-        "quota."
+        'Lower max_tokens or shorten the prompt, or ask for more: POST {"limit": "tokens_per_month", "amount": 688, '
+        '"reason": "..."} to /v1/me/overage with this app\'s key, or run `llmguard overage request claims-bot '
+        'tokens_per_month 688 --reason "..."`. Somebody other than dana@example.com, who owns this app, decides.'
     )
 
 
@@ -45,7 +47,9 @@ def test_a_full_minute_is_told_with_the_time_to_wait():
     assert refusal.message == (
         "claims-bot asked for up to 1 request and has 0 left of 60 requests a minute until 12:00:31 UTC."
     )
-    assert refusal.hint.startswith("Send fewer requests, or ask dana@example.com")
+    assert refusal.hint == (
+        "Send fewer requests, or ask for more: dana@example.com, who owns this app, can ask the CoE to raise the limit."
+    )
 
 
 def test_the_time_to_wait_is_exact_within_a_second():
@@ -81,6 +85,36 @@ def test_money_is_told_in_dollars_without_rounding():
     assert refusal.message == (
         "claims-bot asked for up to 0.000135 USD and has 0.000000001 left of 25 USD a month until 1 December 00:00 UTC."
     )
+
+
+@pytest.mark.parametrize(
+    ("scope", "words"),
+    [
+        ("owner:dana@example.com", "owner dana@example.com"),
+        ("cost_center:4711", "cost center 4711"),
+    ],
+)
+def test_a_shared_limit_is_told_with_whose_it_is(scope, words):
+    used_up = a_refusal("usd_per_month", 2_000_000_000, limit=25_000_000_000, used=24_500_000_000, scope=scope)
+    too_small = a_refusal("tokens_per_day", 900, limit=100, obstacle=Obstacle.LIMIT_TOO_SMALL, opens=None, scope=scope)
+
+    assert used_up.message == (
+        f"claims-bot asked for up to 2 USD, and all apps of its {words} together have 0.5 left of 25 USD a month "
+        "until 1 December 00:00 UTC."
+    )
+    kind = scope.partition(":")[0]
+    assert f'"amount": 1.5, "scope": "{kind}"' in used_up.hint
+    assert f"usd_per_month 1.5 --scope {kind} --reason" in used_up.hint
+    assert used_up.hint.endswith("An approver of the organisation decides.")
+    assert too_small.message == (
+        f"claims-bot asked for up to 900 tokens, more than what all apps of its {words} together may use: 100 tokens "
+        "a day."
+    )
+
+
+def test_the_end_of_a_day_is_told_by_the_clocks_of_its_time_zone():
+    refusal = a_refusal("tokens_per_day", 2, limit=1, used=1, time_zone="Europe/Berlin")
+    assert refusal.message.endswith("until 1 December 01:00 Europe/Berlin.")
 
 
 def test_the_refusal_carries_the_standings_for_the_headers():

@@ -92,7 +92,10 @@ def test_all_findings_come_at_once_in_the_order_of_the_file():
         (setter("version", "1"), "version: '1' is not possible here; write 1"),
         (
             setter("policies", {}),
-            "policies: unknown setting 'policies'; use one of: apps, models, presets, providers, version",
+            (
+                "policies: unknown setting 'policies'; "
+                "use one of: apps, models, overage, presets, providers, quotas, version"
+            ),
         ),
         (
             setter("apps", "expense-triage", "cost_center", 4711),
