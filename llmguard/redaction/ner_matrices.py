@@ -9,20 +9,17 @@ Source: spaCy 3.8.18, `spacy/ml/parser_model.pyx`, `ner.pyx` and `_state.pxd` in
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from llmguard.redaction.ner_words import WordTable
+from llmguard.redaction.ner_words import Layer, Matrix, WordTable
 
-Matrix = NDArray[np.float32]
 _Span = tuple[int, int, str]
 
 _PADDING = 4  # rows of zeros that spaCy puts around a text
 _LOOK_AHEAD = 8  # tokens inside an entity that are scored at a time
-_EPSILON = np.float32(1e-8)  # Source: thinc 8.3.14, layernorm._get_moments
 _HASHES = (
     "extract_features>>list2ragged>>with_array("
     "ints-getitem>>hashembed|ints-getitem>>hashembed|ints-getitem>>hashembed|ints-getitem>>hashembed)"
@@ -53,7 +50,8 @@ class NerMatrices:
         tok2vec, _, linear = component.model.layers[0].layers
         embed, encode = tok2vec.layers
         self._words = WordTable(pipeline, embed)
-        self._layers = [_Layer.of(residual.layers[0]) for residual in encode.layers[0].layers]
+        blocks = [residual.layers[0] for residual in encode.layers[0].layers]
+        self._layers = [Layer.of(*block.layers[1].layers[0].layers) for block in blocks]
         self._linear = linear.get_param("W").T.copy(), linear.get_param("b")
         self._moves = _Moves(component)
 
@@ -67,59 +65,23 @@ class NerMatrices:
         return [(tokens.starts[first], tokens.ends[end - 1], label) for first, end, label in spans]
 
     def _encode(self, rows: Matrix) -> Matrix:
-        tokens = len(rows)
-        state = np.zeros((tokens + 2 * _PADDING, rows.shape[1]), dtype=np.float32)
+        tokens, width = rows.shape
+        padded = np.zeros(
+            (tokens + 2 * _PADDING + 2, width), dtype=np.float32
+        )  # one row more at each end: no neighbour
+        state = padded[1:-1]
         state[_PADDING:-_PADDING] = rows
         for layer in self._layers:
-            state += layer.apply(_neighbours(state))
+            state += layer.apply(_neighbours(padded))
         return state[_PADDING:-_PADDING]
 
 
-def _neighbours(state: Matrix) -> Matrix:
-    """Return each row between the one before and the one after; beyond the ends are zeros."""
-    rows, width = state.shape
-    wide = np.zeros((rows, 3 * width), dtype=np.float32)
-    wide[1:, :width] = state[:-1]
-    wide[:, width : 2 * width] = state
-    wide[:-1, 2 * width :] = state[1:]
-    return wide
-
-
-@dataclass(frozen=True, slots=True)
-class _Layer:
-    """maxout, then layer norm; the pieces of maxout lie side by side, which numpy compares faster."""
-
-    weights: Matrix
-    bias: Matrix
-    pieces: int
-    gain: Matrix
-    shift: Matrix
-
-    @classmethod
-    def of(cls, block: Any) -> "_Layer":
-        maxout, norm = block.layers[1].layers[0].layers
-        weights, bias = maxout.get_param("W"), maxout.get_param("b")
-        outputs, pieces, inputs = weights.shape
-        return cls(
-            weights.transpose(1, 0, 2).reshape(pieces * outputs, inputs).T.copy(),
-            bias.T.reshape(-1).copy(),
-            pieces,
-            norm.get_param("G"),
-            norm.get_param("b"),
-        )
-
-    def apply(self, wide: Matrix) -> Matrix:
-        product: Matrix = wide @ self.weights
-        product += self.bias
-        width = product.shape[1] // self.pieces
-        best: Matrix = product[:, :width]
-        for piece in range(1, self.pieces):
-            np.maximum(best, product[:, piece * width : (piece + 1) * width], out=best)
-        best = best - best.mean(axis=1, keepdims=True)
-        best /= np.sqrt(np.einsum("ij,ij->i", best, best) / width + _EPSILON)[:, None]
-        best *= self.gain
-        best += self.shift
-        return best
+def _neighbours(padded: Matrix) -> Matrix:
+    """Return each row but the first and last, between the one before and the one after."""
+    rows, width = padded.shape
+    size = padded.itemsize
+    wide: Matrix = np.ndarray((rows - 2, 3 * width), np.float32, padded, strides=(width * size, size))
+    return wide.copy()
 
 
 class _Moves:

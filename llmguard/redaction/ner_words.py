@@ -1,9 +1,12 @@
 """A text as spaCy's tokens and their embeddings, each word form worked out once.
 
 spaCy cuts a text at whitespace and then looks at each piece alone; a token's embedding depends on the token alone. So
-both are kept by piece. What is kept are bare words without their place or text, bounded in number and never written.
+both are kept by piece. Most pieces never seen before have the form of one that was (a word and a comma): they are cut
+as that one was, and embedded here, which costs a tenth of having spaCy do it. What is kept are bare words without their
+place or text, bounded in number and never written.
 
-Source: spaCy 3.8.18, `Tokenizer._tokenize_affixes` (pieces, and which space belongs to the word before it).
+Source: spaCy 3.8.18, `Tokenizer._tokenize_affixes` (pieces, and which space belongs to the word before it),
+`punctuation.py` (what rules of affixes look at), `lex_attrs.word_shape`; thinc 8.3.14, `hashembed.forward`.
 """
 
 import re
@@ -13,12 +16,31 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from spacy import attrs
+from spacy.strings import get_string_id
+
+Matrix = NDArray[np.float32]
 
 _KEPT_WORDS = 40_000  # times 96 floats of 4 bytes: 15 MB
+_KEPT_FORMS = 10_000
 _LONGEST_KEPT = 64  # characters; longer pieces are rarely words, and never come twice
 _WHITESPACE = re.compile(r"(\s+)")
+_EPSILON = np.float32(1e-8)  # Source: thinc 8.3.14, layernorm._get_moments
+_HASHED = "extract_features>>list2ragged>>with_array("  # spaCy's MultiHashEmbed without vectors
+_LOOKED_AT = ("NORM", "PREFIX", "SUFFIX", "SHAPE")
+
+# spaCy's rules for pieces look at classes of ASCII characters, but for words of their own, units behind a digit, and
+# addresses on the web, which have a full stop inside.
+_SHAPELY = re.compile(r"(?!.*(?:[A-Za-z]\d|\d[A-Za-z]|\.[A-Za-z\d]))[!-~]{1,64}")
+_ELEMENT = re.compile(r"[A-Za-z]+|\d+|[^A-Za-z\d]")
+_RUN = re.compile(r"[A-Za-z]+|\d+")
+_LONG_RUN = re.compile(r"[A-Za-z]{3,}|\d{3,}")  # shorter ones have rules of their own, such as `US$` and `8)`
+_REPEATED = re.compile(r"(.)\1{4,}")
+_SHAPE = str.maketrans({code: "X" if chr(code).isupper() else "x" if chr(code).isalpha() else "d" for code in
+                        map(ord, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789")})  # fmt: skip
 
 _Token = tuple[int, int, int]  # start and end in the piece, row
+_Features = tuple[int, ...]  # ids of norm, prefix, suffix and shape
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +49,70 @@ class Tokens:
 
     starts: list[int]
     ends: list[int]
-    vectors: NDArray[np.float32]
+    vectors: Matrix
     spaces: NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """maxout, then layer norm; the pieces of maxout lie side by side, which numpy compares faster."""
+
+    weights: Matrix
+    bias: Matrix
+    pieces: int
+    gain: Matrix
+    shift: Matrix
+
+    @classmethod
+    def of(cls, maxout: Any, norm: Any) -> "Layer":  # thinc's Models, untyped
+        """Take the weights of two layers of thinc."""
+        weights, bias = maxout.get_param("W"), maxout.get_param("b")
+        outputs, pieces, inputs = weights.shape
+        return cls(
+            weights.transpose(1, 0, 2).reshape(pieces * outputs, inputs).T.copy(),
+            bias.T.reshape(-1).copy(),
+            pieces,
+            norm.get_param("G"),
+            norm.get_param("b"),
+        )
+
+    def apply(self, wide: Matrix) -> Matrix:
+        """Return one row for each row."""
+        product: Matrix = wide @ self.weights
+        product += self.bias
+        width = product.shape[1] // self.pieces
+        best: Matrix = product[:, :width]
+        for piece in range(1, self.pieces):
+            np.maximum(best, product[:, piece * width : (piece + 1) * width], out=best)
+        best = best - best.mean(axis=1, keepdims=True)
+        best /= np.sqrt(np.einsum("ij,ij->i", best, best) / width + _EPSILON)[:, None]
+        best *= self.gain
+        best += self.shift
+        return best
+
+
+class _HashEmbedding:
+    """Embeds words by the hashes of what they look like: the same numbers as thinc, without its ceremony."""
+
+    def __init__(self, embed: Any) -> None:  # thinc's Model, untyped
+        tables = [column.layers[1] for column in embed.layers[2].layers[0].layers]
+        self._tables = [(table.get_param("E"), table.attrs["seed"]) for table in tables]
+        self._hash = embed.layers[2].ops.hash
+        self._mixture = Layer.of(*embed.layers[3].layers[0].layers[0].layers)
+
+    @classmethod
+    def of(cls, embed: Any) -> "_HashEmbedding | None":
+        """Return it for layers that look at the four features alone, else None: then spaCy has to do it."""
+        features = embed.layers[0].attrs.get("columns") if embed.name.startswith(_HASHED) else None
+        return cls(embed) if features == list(_LOOKED_AT) else None
+
+    def __call__(self, features: list[_Features]) -> Matrix:
+        ids = np.array(features, dtype=np.uint64)
+        columns = []
+        for place, (table, seed) in enumerate(self._tables):
+            keys = self._hash(np.ascontiguousarray(ids[:, place]), seed) % len(table)
+            columns.append(table[keys].sum(axis=1))
+        return self._mixture.apply(np.concatenate(columns, axis=1))
 
 
 class WordTable:
@@ -47,11 +131,17 @@ class WordTable:
         self._pipeline = pipeline
         self._kept_words = kept_words
         self._embed_doc = embed.predict
+        self._embedding = _HashEmbedding.of(embed)
         width = self._embed_doc([pipeline.make_doc("a")])[0].shape[1]
         self._rows = np.empty((kept_words, width), dtype=np.float32)
         self._is_space = np.zeros(kept_words, dtype=bool)
-        self._row_of: dict[tuple[int, int], int] = {}
+        self._row_of: dict[tuple[str, int], int] = {}  # by word and norm, which the tokenizer's exceptions may give
+        self._plain_row_of: dict[str, int] = {}  # of words with the norm that they have everywhere
         self._tokens_of: dict[str, tuple[_Token, ...]] = {}
+        self._fresh: list[_Features] = []  # of the newest rows, which are to be embedded
+        self._cuts_of: dict[str, tuple[int, ...] | None] = {}  # by form: where tokens end, in elements
+        self._exceptions = frozenset(run.lower() for rule in pipeline.tokenizer.rules for run in _RUN.findall(rule))
+        self._norm = pipeline.vocab.lex_attr_getters[attrs.NORM]
 
     def look_up(self, text: str) -> Tokens:
         """Return the tokens of a text of at most a few thousand characters."""
@@ -72,6 +162,7 @@ class WordTable:
             return self._tokens_of
         if max(len(self._row_of) + most_tokens, len(self._tokens_of) + len(missing)) > self._kept_words:
             self._row_of.clear()
+            self._plain_row_of.clear()
             self._tokens_of.clear()
             missing = pieces
         learnt = self._learn(missing)
@@ -79,44 +170,119 @@ class WordTable:
         return {piece: learnt.get(piece) or self._tokens_of[piece] for piece in pieces}
 
     def _learn(self, pieces: Iterable[str]) -> dict[str, tuple[_Token, ...]]:
-        words = [piece for piece in pieces if not piece[0].isspace()]
         learnt: dict[str, tuple[_Token, ...]] = {}
-        with self._pipeline.memory_zone():  # spaCy gives back the memory of the words at its end
-            if words:
-                learnt.update(self._learn_document(words, " ".join(words)))
-            for blank in (piece for piece in pieces if piece[0].isspace()):
-                learnt.update(self._learn_document([blank], blank))
+        words, blanks = [], []
+        forms: dict[str, str] = {}  # of pieces whose form is new, the first of each
+        for piece in pieces:
+            if piece[0].isspace():
+                blanks.append(piece)
+                continue
+            form = self._form(piece)
+            cuts = self._cuts_of.get(form) if form else None
+            if cuts:
+                learnt[piece] = self._cut(piece, cuts)
+            else:
+                words.append(piece)
+                if form and form not in self._cuts_of:
+                    forms.setdefault(form, piece)
+        if words or blanks:
+            with self._pipeline.memory_zone():  # spaCy gives back the memory of the words at its end
+                if words:
+                    learnt.update(self._learn_document(words, "\n".join(words)))  # with blanks, `):` and `(` mix
+                for blank in blanks:
+                    learnt.update(self._learn_document([blank], blank))
+        self._embed_fresh()
+        self._learn_forms(forms, learnt)
         return learnt
+
+    def _form(self, piece: str) -> str | None:
+        """Return what the tokenizer's rules see of a piece; None if there are rules for the very words in it."""
+        if self._embedding is None or not _SHAPELY.fullmatch(piece):
+            return None
+        if not self._exceptions.isdisjoint(map(str.lower, _RUN.findall(piece))):
+            return None
+        return _LONG_RUN.sub(_masked, piece)
+
+    def _learn_forms(self, forms: dict[str, str], learnt: dict[str, tuple[_Token, ...]]) -> None:
+        """Remember how the first piece of each new form was cut; None where it was cut inside a word or number."""
+        if len(self._cuts_of) + len(forms) > _KEPT_FORMS:
+            self._cuts_of.clear()
+        for form, piece in forms.items():
+            place_of = {match.end(): place for place, match in enumerate(_ELEMENT.finditer(piece))}
+            ends = [end for _, end, _ in learnt[piece]]
+            is_sound = all(end in place_of for end in ends)
+            self._cuts_of[form] = tuple(place_of[end] for end in ends) if is_sound else None
+
+    def _cut(self, piece: str, cuts: tuple[int, ...]) -> tuple[_Token, ...]:
+        ends = [match.end() for match in _ELEMENT.finditer(piece)]
+        tokens: list[_Token] = []
+        start = 0
+        for cut in cuts:
+            end = ends[cut]
+            tokens.append((start, end, self._plain_row(piece[start:end])))
+            start = end
+        return tuple(tokens)
+
+    def _plain_row(self, word: str) -> int:
+        """Return the row of a word of ASCII that is not whitespace."""
+        row = self._plain_row_of.get(word)
+        if row is None:
+            norm = get_string_id(self._norm(word))
+            row = self._row(word, (norm, get_string_id(word[0]), get_string_id(word[-3:]), get_string_id(_shape(word))))
+            self._plain_row_of[word] = row
+        return row
+
+    def _row(self, word: str, features: _Features) -> int:
+        row = self._row_of.get((word, features[0]))
+        if row is None:
+            row = self._row_of[word, features[0]] = len(self._row_of)
+            self._fresh.append(features)
+            self._is_space[row] = word.isspace()
+        return row
+
+    def _embed_fresh(self) -> None:
+        if self._fresh and self._embedding is not None:
+            last = len(self._row_of)
+            self._rows[last - len(self._fresh) : last] = self._embedding(self._fresh)
+        self._fresh.clear()
 
     def _learn_document(self, pieces: list[str], text: str) -> Iterator[tuple[str, tuple[_Token, ...]]]:
         doc = self._pipeline.make_doc(text)
-        rows = self._embed(doc)
-        starts, lengths = (column.tolist() for column in doc.to_array(["IDX", "LENGTH"]).astype(np.int64).T)
+        facts = doc.to_array(["IDX", "LENGTH", *_LOOKED_AT]).tolist()
+        first = len(self._row_of)
+        rows = [self._row(text[start : start + length], tuple(features)) for start, length, *features in facts]
+        if self._embedding is None and len(self._row_of) > first:
+            self._rows[rows] = self._embed_doc([doc])[0]
         offset = at = 0
         for piece in pieces:
             found: list[_Token] = []
             place = 0
             while place < len(piece):
-                start = starts[at] - offset
-                place = start + lengths[at]
+                start = facts[at][0] - offset
+                place = start + facts[at][1]
                 found.append((start, place, rows[at]))
                 at += 1
             offset += len(piece) + 1
+            at += 1  # the line end between two pieces
             yield piece, tuple(found)
 
-    def _embed(self, doc: Any) -> list[int]:
-        """Return the row of each token; new ones are computed by spaCy's own layers."""
-        # ORTH fixes prefix, suffix and shape; the tokenizer's exceptions may give a token a NORM of its own
-        features = doc.to_array(["ORTH", "NORM", "IS_SPACE"])
-        forms = list(zip(features[:, 0].tolist(), features[:, 1].tolist(), strict=True))
-        fresh = {form: place for place, form in enumerate(forms) if form not in self._row_of}
-        if fresh:
-            places = list(fresh.values())
-            first = len(self._row_of)
-            self._rows[first : first + len(fresh)] = self._embed_doc([doc])[0][places]
-            self._is_space[first : first + len(fresh)] = features[places, 2]
-            self._row_of.update(zip(fresh, range(first, first + len(fresh)), strict=True))
-        return [self._row_of[form] for form in forms]
+
+def _masked(run: re.Match[str]) -> str:
+    return _shape(run.group())
+
+
+def _shape(word: str) -> str:
+    """Return spaCy's shape of a word of ASCII of at most 64 characters."""
+    if word.isalpha():
+        if word.islower():
+            return "xxxx"[: len(word)]
+        if word[1:].islower():
+            return "Xxxxx"[: len(word)]
+    return _REPEATED.sub(_four, word.translate(_SHAPE))
+
+
+def _four(run: re.Match[str]) -> str:
+    return run.group()[:4]
 
 
 def _pieces(text: str) -> Iterator[tuple[int, str]]:

@@ -38,6 +38,22 @@ def test_it_finds_exactly_what_spacy_finds(spacy_itself):
     assert found > 300
 
 
+def test_pieces_of_a_known_form_are_cut_and_embedded_as_spacy_does_it(spacy_itself):
+    embed = spacy_itself.get_pipe("ner").model.layers[0].layers[0].layers[0]
+    words = WordTable(spacy_itself, embed)
+    for text in [
+        *texts(120, seed=7),
+        "they'll it's US$500 A$5 8) :-) 10km. x.y. (a).) \"b\", --no-op a,b;c U.S., Mr., etc.)",
+    ]:
+        doc = spacy_itself.make_doc(text)
+        tokens = words.look_up(text)
+        assert tokens.starts == [token.idx for token in doc], text
+        assert (abs(tokens.vectors - embed.predict([doc])[0]) < 1e-4).all()
+    forms = [form for form, cuts in words._cuts_of.items() if cuts]
+    assert len(forms) > 100
+    assert len(words._tokens_of) > 5 * len(forms)
+
+
 def test_another_architecture_is_left_to_spacy_with_the_same_findings(spacy_itself):
     model = NerModel("other", spacy_itself)
     fast = model.propose(PROSE[0], model.entities, Deadline(60))
