@@ -13,6 +13,7 @@ DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 8080
 _SECRET_BYTES = 32
 _LEAST_SECRET_CHARACTERS = 16
+_PREVIOUS_FILE = "secret.previous"
 
 
 class SettingsInvalidError(Exception):
@@ -31,6 +32,7 @@ class Settings:
         port: TCP port; 0 lets the system choose.
         workers: server processes.
         secret: keys the placeholders and the key digests; never logged.
+        previous_secrets: what it was before, newest first; app keys and placeholders made under them are still known.
     """
 
     registry: Path
@@ -40,6 +42,7 @@ class Settings:
     port: int = DEFAULT_PORT
     workers: int = 1
     secret: bytes = field(default=b"", repr=False)
+    previous_secrets: tuple[bytes, ...] = field(default=(), repr=False)
 
 
 def load_settings(environ: Mapping[str, str], *, folder: DataFolder = "made", **given: str | int | None) -> Settings:
@@ -78,6 +81,7 @@ def load_settings(environ: Mapping[str, str], *, folder: DataFolder = "made", **
         port=_whole_number("LLMGUARD_PORT", chosen("port", str(DEFAULT_PORT)), least=0, most=65_535),
         workers=_whole_number("LLMGUARD_WORKERS", chosen("workers", "1"), least=1, most=256),
         secret=_secret(environ, data) if data.is_dir() else b"",
+        previous_secrets=_previous_secrets(environ, data),
     )
 
 
@@ -106,6 +110,31 @@ def _secret(environ: Mapping[str, str], data: Path) -> bytes:
             "`openssl rand -hex 32`, or unset it and llmguard makes one in the data folder."
         )
     return text.encode()
+
+
+def _previous_secrets(environ: Mapping[str, str], data: Path) -> tuple[bytes, ...]:
+    """Return the secrets that still count for reading: of the variable, or else of the file, one a line."""
+    text = environ.get("LLMGUARD_SECRET_PREVIOUS")
+    if text is not None:
+        where, parts = "LLMGUARD_SECRET_PREVIOUS", [part.strip().encode() for part in text.split(",")]
+    else:
+        path = data / _PREVIOUS_FILE
+        try:
+            where, parts = str(path), path.read_bytes().splitlines()
+        except FileNotFoundError:
+            return ()
+        except OSError as error:
+            raise SettingsInvalidError(
+                f"The file {path} cannot be read ({error.strerror}). Check its owner and rights, or delete it if no "
+                "key from before the last change of the secret is in use any more."
+            ) from None
+    found = tuple(part.strip() for part in parts if part.strip())
+    if any(len(secret) < _LEAST_SECRET_CHARACTERS for secret in found):
+        raise SettingsInvalidError(
+            f"{where} holds a secret that is too short to have been one: each has at least {_LEAST_SECRET_CHARACTERS} "
+            "characters. Separate several by commas in the variable, by line ends in the file."
+        )
+    return found
 
 
 def _secret_file(path: Path) -> bytes:

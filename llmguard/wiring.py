@@ -61,7 +61,10 @@ class Worker:
             on_findings=_log_findings,
             on_reload=self._use_registry,
         )
-        self._keyring = Keyring(KeyStore(settings.data / "state.db", settings.secret, clock), clock)
+        self._keyring = Keyring(
+            KeyStore(settings.data / "state.db", settings.secret, clock, previous_secrets=settings.previous_secrets),
+            clock,
+        )
         self._ledger = Ledger(settings.data / "state.db", clock, name)
         self._spool = Spool(settings.data / "spool", name)
         self._tokens = TokenCounter()

@@ -184,4 +184,5 @@ class _Ingester:
 
 def _without_secrets(environ: Mapping[str, str]) -> dict[str, str]:
     """Return the environment without what only workers need: provider keys, and the secret."""
-    return {name: value for name, value in environ.items() if not name.endswith(("KEY", "TOKEN", "SECRET", "PASSWORD"))}
+    ends, begins = ("KEY", "TOKEN", "SECRET", "PASSWORD"), "LLMGUARD_SECRET"
+    return {name: value for name, value in environ.items() if not (name.endswith(ends) or name.startswith(begins))}

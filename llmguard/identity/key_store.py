@@ -8,7 +8,7 @@ ends. Every change raises the `revision`, by which running workers notice it.
 """
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -39,6 +39,7 @@ _KEY = "SELECT app, created_at, revoked_at FROM keys WHERE key_id = ?"
 _RETIRE_SECRETS = """
 UPDATE key_secrets SET retires_at = MIN(COALESCE(retires_at, :retires_at), :retires_at) WHERE key_id = :key_id"""
 _ROTATED = "UPDATE keys SET rotated_at = ? WHERE key_id = ?"
+_REKEY = "UPDATE OR IGNORE key_secrets SET digest = ? WHERE digest = ?"
 _REVOKE = "UPDATE keys SET revoked_at = ? WHERE key_id = ?"
 _LIST = """
 SELECT keys.key_id, app, keys.created_at, rotated_at, revoked_at,
@@ -48,6 +49,9 @@ FROM keys WHERE :app IS NULL OR app = :app ORDER BY keys.created_at, keys.key_id
 _SECRETS = """
 SELECT digest, key_secrets.key_id, app, expires_at, retires_at, revoked_at
 FROM key_secrets JOIN keys ON keys.key_id = key_secrets.key_id"""
+
+
+_PURPOSE = "identity/key-digest"
 
 
 class UnknownKey(LookupError):
@@ -98,10 +102,13 @@ class KeyStore:
     """The keys of one data folder. Each call opens its own connection, so every thread and process may share it.
 
     Attributes:
-        digest_key: the subkey of all digests; for the keyring of the same process.
+        digest_key: the subkey of all new digests; for the keyring of the same process.
+        previous_digest_keys: those of the installation's secrets before; digests under them are still known.
     """
 
-    def __init__(self, path: Path, secret: bytes, clock: Clock, *, create: bool = True) -> None:
+    def __init__(
+        self, path: Path, secret: bytes, clock: Clock, *, create: bool = True, previous_secrets: Sequence[bytes] = ()
+    ) -> None:
         """Open `state.db`.
 
         Args:
@@ -110,12 +117,14 @@ class KeyStore:
             clock: tells when keys were issued and revoked.
             create: make the file, with mode 0600, when it is missing. Whoever only looks must not: an empty file in
                 the place of one that was lost would have all quotas start anew.
+            previous_secrets: of the installation, whose keys go on working.
 
         Raises:
             sqlite3.Error, OSError: the file cannot be opened or written.
         """
         self._path = path
-        self.digest_key = derive_key(secret, "identity/key-digest")
+        self.digest_key = derive_key(secret, _PURPOSE)
+        self.previous_digest_keys = tuple(derive_key(one, _PURPOSE) for one in previous_secrets)
         self._clock = clock
         with closing(open_state(path, create=create)) as connection:
             for statement in (_CREATE_KEYS, _CREATE_SECRETS, _CREATE_REVISION, _FIRST_REVISION):
@@ -172,6 +181,15 @@ class KeyStore:
             _, _, revoked_at = self._find(connection, key_id)
             if revoked_at is None:
                 connection.execute(_REVOKE, (_text(self._clock.now()), key_id))
+
+    def rekey(self, digests: Mapping[bytes, bytes]) -> None:
+        """Replace digests under a previous installation secret (the keys) by those under the present one (the values).
+
+        Raises:
+            sqlite3.Error: the file cannot be written.
+        """
+        with self._writing() as connection:
+            connection.executemany(_REKEY, [(new, old) for old, new in digests.items()])
 
     def revision(self) -> int:
         """Return a number that differs after every change of any key.

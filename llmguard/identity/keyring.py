@@ -4,6 +4,9 @@ The hot path is one HMAC, one dictionary look-up and one comparison; it never wa
 keeps the memory fresh: it asks for the store's revision four times a second and reloads when it differs, so a
 revocation holds in every worker within a second. When the store cannot be read for five seconds, nobody is let in: a
 revocation could be waiting there.
+
+After a change of the installation's secret, keys issued before it are known by their digest under a previous one; the
+watcher stores the digest under the present one once the key was used, and its owner notices nothing.
 """
 
 import asyncio
@@ -60,7 +63,8 @@ class Keyring:
             sqlite3.Error: the store cannot be read.
         """
         self._store = store
-        self._digest_key = store.digest_key
+        self._digest_keys = (store.digest_key, *store.previous_digest_keys)
+        self._to_rekey: dict[bytes, bytes] = {}  # digest under a previous secret -> under the present one
         self._clock = clock
         self._snapshot = self._read()
 
@@ -73,13 +77,13 @@ class Keyring:
         """
         self._check_freshness()
         key_text = _bearer(authorization)
-        digest = key_digest(key_text, self._digest_key)
-        secret = self._snapshot.by_digest.get(digest, _NOBODY)
-        # The look-up leaks nothing that helps: nobody can aim at a digest without the installation secret. The
-        # comparison in constant time is what the decision rests on.
-        if not hmac.compare_digest(secret.digest, digest):
+        digests = [key_digest(key_text, digest_key) for digest_key in self._digest_keys]
+        secret = next((found for digest in digests if (found := self._known(digest))), None)
+        if secret is None:
             raise _invalid("This API key is not known here.")
         _refuse_what_ended(secret, self._clock.now())
+        if secret.digest != digests[0]:
+            self._to_rekey[secret.digest] = digests[0]
         return Credential(secret.app, secret.key_id)
 
     def check(self) -> None:
@@ -96,6 +100,11 @@ class Keyring:
         Raises:
             sqlite3.Error: the store cannot be read; the keys in memory stay, until they are too old.
         """
+        if self._to_rekey:
+            digests = dict(self._to_rekey)
+            self._store.rekey(digests)
+            for old in digests:
+                self._to_rekey.pop(old, None)
         before = self._clock.ticks()  # confirmed as of the start of the reading, not of its end
         current = self._snapshot
         if self._store.revision() == current.revision:
@@ -114,6 +123,12 @@ class Keyring:
                 await loop.run_in_executor(thread, self._refresh_or_warn)
                 with suppress(TimeoutError):
                     await asyncio.wait_for(stop.wait(), _POLL_SECONDS)
+
+    def _known(self, digest: bytes) -> Secret | None:
+        secret = self._snapshot.by_digest.get(digest, _NOBODY)
+        # The look-up leaks nothing that helps: nobody can aim at a digest without the installation secret. The
+        # comparison in constant time is what the decision rests on.
+        return secret if hmac.compare_digest(secret.digest, digest) else None
 
     def _read(self) -> _Snapshot:
         before = self._clock.ticks()

@@ -21,6 +21,7 @@ import unicodedata
 from collections.abc import Container, Sequence
 
 PERSON = "PERSON"
+PLACEHOLDERS_PURPOSE = "redaction/placeholders"  # of the key that is derived from the installation's secret
 SHORTEST_PART = 3  # letters of a part of a name that is looked for by itself
 
 _NOT_ALPHANUMERIC = re.compile(r"[\W_]+")

@@ -19,7 +19,15 @@ from llmguard.domain.secrets import derive_key
 from llmguard.redaction.document import answer_units, chunk_units, place_name, request_units, rewrite
 from llmguard.redaction.findings import Action, Finding
 from llmguard.redaction.jsontext import positions
-from llmguard.redaction.placeholders import PERSON, PlaceholderCodes, mask, plain, protected_spans, spell_dropped
+from llmguard.redaction.placeholders import (
+    PERSON,
+    PLACEHOLDERS_PURPOSE,
+    PlaceholderCodes,
+    mask,
+    plain,
+    protected_spans,
+    spell_dropped,
+)
 from llmguard.redaction.profiles import Profile
 from llmguard.redaction.propagation import KnownValues
 from llmguard.redaction.spans import Edit, Span, spans_of
@@ -84,7 +92,7 @@ class Redactor:
             secret: of the installation; the placeholders are keyed by what is derived from it.
         """
         self._finder = analyzer
-        self._key = derive_key(secret, "redaction/placeholders")
+        self._key = derive_key(secret, PLACEHOLDERS_PURPOSE)
 
     @property
     def digest(self) -> str:

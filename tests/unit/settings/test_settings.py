@@ -41,16 +41,29 @@ def test_secret_is_not_shown(tmp_path):
     assert "correct horse" not in repr(settings)
 
 
+def test_previous_secrets_come_from_the_variable_or_else_from_the_file_and_are_not_shown(tmp_path):
+    (tmp_path / "secret.previous").write_text("the secret of spring\nthe secret of winter\n")
+    environ = {"LLMGUARD_DATA": str(tmp_path)}
+
+    by_file = load_settings(environ)
+    by_variable = load_settings(environ | {"LLMGUARD_SECRET_PREVIOUS": "the secret of summer, the secret of june"})
+
+    assert by_file.previous_secrets == (b"the secret of spring", b"the secret of winter")
+    assert by_variable.previous_secrets == (b"the secret of summer", b"the secret of june")
+    assert "spring" not in repr(by_file)
+
+
 @pytest.mark.parametrize(
     ("environ", "named"),
     [
         ({"LLMGUARD_SECRET": "short"}, "LLMGUARD_SECRET"),
+        ({"LLMGUARD_SECRET_PREVIOUS": "a secret of before,short"}, "LLMGUARD_SECRET_PREVIOUS"),
         ({"LLMGUARD_PORT": "eighty"}, "LLMGUARD_PORT"),
         ({"LLMGUARD_PORT": "70000"}, "LLMGUARD_PORT"),
         ({"LLMGUARD_WORKERS": "0"}, "LLMGUARD_WORKERS"),
         ({"LLMGUARD_STATE_URL": "redis://localhost"}, "LLMGUARD_STATE_URL"),
     ],
-    ids=["short secret", "no number", "port too high", "no workers", "other ledger"],
+    ids=["short secret", "short previous secret", "no number", "port too high", "no workers", "other ledger"],
 )
 def test_unusable_setting_is_named(tmp_path, environ, named):
     with pytest.raises(SettingsInvalidError, match=named):
