@@ -1,7 +1,7 @@
 """What was accepted before: the digest of each preset version, and each registry file once, under its digest.
 
 The folder has `accepted.json` (the digest of the last registry, and the digest of every preset version that was ever
-accepted as more than a draft), `<digest>.yaml` for each registry, and `lock`. Readers need no lock: files are
+accepted as more than a draft), `<digest>.yaml` for each registry, `prices/` and `lock`. Readers need no lock: files are
 replaced whole. Writers take turns, in one process or in several.
 """
 
@@ -16,7 +16,9 @@ from pathlib import Path
 import msgspec
 
 from llmguard.domain.catalog import Registry
+from llmguard.registry.price_figures import PriceFiles
 
+PRICES = "prices"
 _STATE = "accepted.json"
 _LOCK = "lock"
 _OWNER_ONLY = 0o600
@@ -40,6 +42,7 @@ class AcceptedRegistries:
     def __init__(self, folder: Path) -> None:
         """Keep everything in this folder; it is made when the first registry is accepted."""
         self._folder = folder
+        self._prices = PriceFiles(folder / PRICES)
 
     def presets(self) -> dict[str, str]:
         """Return the digest by `name@version` of each preset version that was accepted, also of those gone since.
@@ -79,6 +82,8 @@ class AcceptedRegistries:
             AcceptedDamaged: the record is not readable as what was written.
             OSError: the record cannot be read or written.
         """
+        targets = (target for model in registry.models.values() for target in (model, *model.siblings))
+        self._prices.keep(target.price for target in targets)  # before any request is priced by them
         offered = accepted_digests(registry)
         state = self._state()
         if state.last == registry.digest and offered.items() <= state.presets.items():

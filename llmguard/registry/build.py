@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import groupby
+from typing import Any
 
 from llmguard.domain.catalog import (
     DEFAULT_TIME_ZONE,
@@ -18,8 +19,7 @@ from llmguard.domain.catalog import (
     Registry,
     Sensitivity,
 )
-from llmguard.domain.money import Price, to_nano_usd
-from llmguard.registry.digest import content_digest
+from llmguard.domain.money import UNKNOWN_PRICE, Price, ServiceTier, TokenKind, Variant, to_nano_usd
 from llmguard.registry.document import Document
 from llmguard.registry.entries import (
     AppEntry,
@@ -30,14 +30,14 @@ from llmguard.registry.entries import (
     ProviderEntry,
     QuotaEntry,
     QuotasEntry,
+    RatesEntry,
     RegistryFile,
     RuleEntry,
     TargetEntry,
 )
 from llmguard.registry.parameters import MAX_COMPLETION_TOKENS, MAX_TOKENS
+from llmguard.registry.price_figures import with_version
 from llmguard.registry.prices import PriceMap
-
-_PRICE_DIGEST_CHARACTERS = 12
 
 
 def build_registry(file: RegistryFile, document: Document, digest: str, prices: PriceMap) -> Registry:
@@ -93,9 +93,11 @@ def _target(name: str, entry: ModelEntry, target: TargetEntry, provider: Provide
     own_price = target.price or entry.price
     facts = prices.find(target.target, provider.name) if own_price is None else None
     if own_price is not None:
-        price = _price(own_price)
+        price = price_from(own_price)
     elif facts is not None:
         price = facts.price
+    elif entry.unknown_price == "allowed":
+        price = UNKNOWN_PRICE
     else:
         raise AssertionError(f"{name} has no price")  # a problem, so a file that is built has none
     is_openai_reasoning = provider.kind == "openai" and facts is not None and facts.wants_completion_tokens
@@ -112,12 +114,23 @@ def _target(name: str, entry: ModelEntry, target: TargetEntry, provider: Provide
     )
 
 
-def _price(entry: PriceEntry) -> Price:
-    figures = {"input": entry.input, "output": entry.output}
-    if entry.cached_input is not None:
-        figures["cached_input"] = entry.cached_input
-    version = f"registry:{content_digest(figures)[:_PRICE_DIGEST_CHARACTERS]}"
-    return Price(entry.input, entry.output, version, cached_input=entry.cached_input)
+def price_from(entry: PriceEntry) -> Price:
+    """Return the price of an entry; its version is a digest of the figures."""
+    standard = _rates(entry)
+    tiers: tuple[tuple[ServiceTier, RatesEntry | None], ...] = (
+        ("flex", entry.flex),
+        ("priority", entry.priority),
+        ("batch", entry.batch),
+    )
+    variants = [Variant(tier=tier, **standard | _rates(given)) for tier, given in tiers if given is not None]
+    if entry.long_input is not None:
+        long_rates = standard | _rates(entry.long_input)
+        variants.append(Variant(above_tokens=entry.long_input.above_tokens, **long_rates))
+    return with_version(Price(version="registry", variants=tuple(variants), **standard), "registry")
+
+
+def _rates(entry: RatesEntry) -> dict[str, Any]:  # Any: the type checker does not follow ** by name
+    return {kind.value: rate for kind in TokenKind if (rate := getattr(entry, kind.value)) is not None}
 
 
 def _preset(entry: PresetEntry, models: dict[str, Model], digest: str) -> Preset:

@@ -75,12 +75,32 @@ class ProviderEntry(Entry):
     circuit: CircuitEntry | None = Field(None, description="When a target that fails is left alone for a while.")
 
 
-class PriceEntry(Entry):
-    """What a model costs, in USD per 1M tokens."""
+class RatesEntry(Entry):
+    """Rates in USD per 1M tokens."""
 
     input: Usd = Field(description="USD per 1M input tokens.")
     output: Usd = Field(description="USD per 1M output tokens.")
-    cached_input: Usd | None = Field(None, description="USD per 1M cached input tokens; default: as `input`.")
+    cached_input: Usd | None = Field(None, description="USD per 1M tokens read from a cache; default: as `input`.")
+    cache_write: Usd | None = Field(None, description="USD per 1M tokens written to a cache; default: as `input`.")
+    cache_write_1h: Usd | None = Field(None, description="The same, kept for an hour; default: as `cache_write`.")
+    audio_input: Usd | None = Field(None, description="USD per 1M audio tokens read; default: as `input`.")
+    reasoning: Usd | None = Field(None, description="USD per 1M reasoning tokens; default: as `output`.")
+    audio_output: Usd | None = Field(None, description="USD per 1M audio tokens written; default: as `output`.")
+
+
+class LongInputEntry(RatesEntry):
+    """Other rates for requests that read much."""
+
+    above_tokens: int = Field(gt=0, description="The rates count for requests that read more tokens than this.")
+
+
+class PriceEntry(RatesEntry):
+    """What a model costs, in USD per 1M tokens; a tier that is not given costs the same."""
+
+    flex: RatesEntry | None = Field(None, description="Rates of the service tier flex.")
+    priority: RatesEntry | None = Field(None, description="Rates of the service tier priority.")
+    batch: RatesEntry | None = Field(None, description="Rates of the batch interface.")
+    long_input: LongInputEntry | None = Field(None, description="Rates of requests with a long input.")
 
 
 class TargetEntry(Entry):
@@ -102,6 +122,10 @@ class ModelEntry(Entry):
     )
     max_sensitivity: SensitivityWord = Field(description="The most sensitive data that this model may see.")
     price: PriceEntry | None = Field(None, description="Default: the price in LiteLLM's map, if the target is in it.")
+    unknown_price: Literal["refused", "allowed"] = Field(
+        "refused",
+        description="allowed: serve it without a price; its cost is then unknown on each trace, and never zero.",
+    )
     context_tokens: int | None = Field(None, gt=0, description="Most tokens of a request; default: LiteLLM's map.")
     max_output_tokens: int | None = Field(None, gt=0, description="Most tokens of an answer; default: LiteLLM's map.")
     max_tokens_field: Literal["max_tokens", "max_completion_tokens"] | None = Field(
@@ -255,6 +279,7 @@ _ENTRIES: dict[tuple[str, ...], type[Entry]] = {
     ("models", "*", "price"): PriceEntry,
     ("models", "*", "targets", "*"): TargetEntry,
     ("models", "*", "targets", "*", "price"): PriceEntry,
+    ("models", "*", "price", "*"): LongInputEntry,
     ("presets", "*"): PresetEntry,
     ("presets", "*", "parameters", "*"): RuleEntry,
     ("presets", "*", "response"): ResponseEntry,

@@ -5,6 +5,7 @@ Importing litellm takes seconds; its map is one JSON file of 3 MB, of which only
 """
 
 import importlib.metadata
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
@@ -15,7 +16,8 @@ from typing import Any, Final
 import msgspec
 
 from llmguard.domain.catalog import ModelMode
-from llmguard.domain.money import Price
+from llmguard.domain.money import Price, ServiceTier, Variant
+from llmguard.registry.price_figures import with_version
 
 _MAP: Final = "litellm/model_prices_and_context_window_backup.json"
 _TOKENS_A_PRICE: Final = 1_000_000
@@ -46,7 +48,7 @@ class PriceMap:
 
     @property
     def version(self) -> str:
-        """`litellm-` and the installed version: what traces pin."""
+        """`litellm-` and the installed version; with the digest of a price's figures it is what traces pin."""
         return f"litellm-{self._version or importlib.metadata.version('litellm')}"
 
     def find(self, target: str, provider: str) -> ModelFacts | None:
@@ -92,9 +94,10 @@ class PriceMap:
             rates[1] = Decimal(0)  # there is no output
         if rates[0] is None or rates[1] is None or rates[0] + rates[1] == 0:
             return None  # the map says 0 where it does not know: a free model is said so in the registry
-        price = Price(rates[0], rates[1], self.version, cached_input=_rate(entry, "cache_read_input_token_cost"))
+        given = _special_rates(entry, "") | {"input": rates[0], "output": rates[1]}
+        price = Price(version=self.version, variants=tuple(_variants(entry, given)), **given)
         return ModelFacts(
-            price,
+            with_version(price, self.version),
             _tokens(entry.get("max_input_tokens")),
             _tokens(entry.get("max_output_tokens")),
             bool(entry.get("supports_reasoning")) and entry.get("litellm_provider") in _WANTS_COMPLETION_TOKENS,
@@ -102,6 +105,51 @@ class PriceMap:
 
 
 _DECODER: Final = msgspec.json.Decoder(dict[str, Any], float_hook=Decimal)
+
+
+# How the map names the rates that not every model has; a service tier or a long input is a suffix.
+# Source: LiteLLM 1.106.2, model_prices_and_context_window_backup.json, all names with `cost` and `token` in them.
+_SPECIAL: Final[dict[str, str]] = {
+    "cached_input": "cache_read_input_token_cost",
+    "cache_write": "cache_creation_input_token_cost",
+    "cache_write_1h": "cache_creation_input_token_cost_above_1hr",
+    "audio_input": "input_cost_per_audio_token",
+    "reasoning": "output_cost_per_reasoning_token",
+    "audio_output": "output_cost_per_audio_token",
+}
+_TIER_SUFFIXES: Final[tuple[tuple[ServiceTier, str], ...]] = (
+    ("standard", ""),
+    ("flex", "_flex"),
+    ("priority", "_priority"),
+    ("batch", "_batches"),
+)
+_ABOVE: Final = re.compile(r"(?:input|output)_cost_per_token(_above_(\d+)k_tokens)")
+
+
+def _special_rates(entry: dict[str, Any], suffix: str) -> dict[str, Any]:  # LiteLLM's JSON; rates by their own names
+    rates = {kind: _rate(entry, f"{name}{suffix}") for kind, name in _SPECIAL.items()}
+    return {kind: rate for kind, rate in rates.items() if rate is not None}
+
+
+def _variants(entry: dict[str, Any], standard: dict[str, Any]) -> Iterator[Variant]:  # Any: as in `_special_rates`
+    """Yield the rates of service tiers and of long inputs; a kind that one does not name costs what it costs without.
+
+    Source: LiteLLM 1.106.2, litellm_core_utils/llm_cost_calc/utils.py, which falls back in the same way.
+    """
+    above = sorted({(int(match[2]) * 1000, match[1]) for name in entry if (match := _ABOVE.match(name))})
+    for tier, tier_suffix in _TIER_SUFFIXES:
+        for above_tokens, above_suffix in [(0, ""), *above]:
+            suffix = f"{above_suffix}{tier_suffix}"
+            named = {f"{kind}_cost_per_token{suffix}" for kind in ("input", "output")} & entry.keys()
+            if not suffix or not named:
+                continue
+            rates = dict(standard)
+            for part in filter(None, (above_suffix, tier_suffix, suffix)):
+                rates |= _special_rates(entry, part)
+                for kind in ("input", "output"):
+                    rate = _rate(entry, f"{kind}_cost_per_token{part}")
+                    rates[kind] = rates[kind] if rate is None else rate
+            yield Variant(tier=tier, above_tokens=above_tokens, **rates)
 
 
 def _rate(entry: dict[str, Any], name: str) -> Decimal | None:  # LiteLLM's JSON has many shapes

@@ -36,6 +36,7 @@ def reference_problems(document: Document, profiles: Collection[str], prices: Pr
         yield from _twin_problems(document, index, preset)
     yield from _app_problems(document)
     yield from _quota_problems(document)
+    yield from _budget_problems(document, prices)
 
 
 def _provider_problems(document: Document) -> Iterator[Problem]:
@@ -65,7 +66,7 @@ def _model_problems(document: Document, prices: PriceMap) -> Iterator[Problem]:
                     loc, f"'{target}' at {provider} is there twice", fix="remove one, and add up their weights"
                 )
             tried.add((provider, target))
-            if "price" not in model and "price" not in place and prices.find(target, provider) is None:
+            if model.get("unknown_price") != "allowed" and _is_unpriced(model, place, prices):
                 yield Problem(
                     loc,
                     f"the price of '{name}' is unknown: LiteLLM's map has no '{target}'",
@@ -87,6 +88,39 @@ def _form_problems(name: str, model: Mapping[str, Any]) -> Iterator[Problem]:
             if field not in model:
                 fix = "write provider: and target:, or targets: for several"
                 yield Problem(("models", name, field), f"'{field}' is missing", fix=fix, on_key=True)
+
+
+def _is_unpriced(model: Mapping[str, Any], place: Mapping[str, Any], prices: PriceMap) -> bool:
+    provider, target = place.get("provider"), place.get("target")
+    if "price" in model or "price" in place or not isinstance(target, str) or not isinstance(provider, str):
+        return False
+    return prices.find(target, provider) is None
+
+
+def _budget_problems(document: Document, prices: PriceMap) -> Iterator[Problem]:
+    """Yield apps with a limit in USD that may use a model whose price nobody knows: the limit could not hold."""
+    unpriced = {
+        name
+        for name, model in document.models.items()
+        if model.get("unknown_price") == "allowed"
+        and any(_is_unpriced(model, place, prices) for _, place in targets_in(model))
+    }
+    shared = document.section("quotas")
+    for name, app in document.section("apps").items():
+        groups = (("owners", app.get("owner")), ("cost_centers", app.get("cost_center")))
+        budgets = [app.get("quota"), *(as_mapping(shared.get(section)).get(str(group)) for section, group in groups)]
+        if not unpriced or not any("usd_per_month" in as_mapping(budget) for budget in budgets):
+            continue
+        own: Loc = ("quota", "usd_per_month") if "usd_per_month" in as_mapping(app.get("quota")) else ("presets",)
+        wanted = {reference for _, reference in as_texts(app.get("presets"))}
+        for preset in document.presets:
+            models = {str(preset.get("model")), *(fallback for _, fallback in as_texts(preset.get("fallbacks")))}
+            if {str(preset.get("name")), id_of(preset)} & wanted and (found := sorted(models & unpriced)):
+                yield Problem(
+                    ("apps", name, *own),
+                    f"{id_of(preset)} uses '{found[0]}', whose price is unknown, so that no limit in USD can hold",
+                    fix=f"give '{found[0]}' a price, or limit the app in tokens",
+                )
 
 
 def _target_problems(document: Document, loc: Loc, preset: Mapping[str, Any]) -> Iterator[Problem]:

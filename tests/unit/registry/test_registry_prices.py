@@ -7,7 +7,9 @@ from decimal import Decimal
 
 import pytest
 
+from llmguard.registry.accepted import PRICES, AcceptedRegistries
 from llmguard.registry.check import check_source
+from llmguard.registry.price_figures import PriceFiles, figures_of, price_of
 from llmguard.registry.prices import PriceMap
 from tests.support.registries import PROFILES, a_document, as_source
 
@@ -182,7 +184,7 @@ def test_odd_sizes_are_left_out_and_whole_floats_are_read(a_map):
     )
 
     assert (facts.context_tokens, facts.max_output_tokens) == (1000, None)
-    assert facts.price.version == "litellm-9.9.9"
+    assert facts.price.version.startswith("litellm-9.9.9:")
 
 
 @pytest.mark.parametrize(
@@ -209,3 +211,112 @@ def test_without_a_readable_map_a_price_is_unknown(tmp_path, content):
         (tmp_path / "litellm" / "model_prices_and_context_window_backup.json").write_text(content)
 
     assert PriceMap(tmp_path, "1").find("gpt-4o-mini", "openai") is None
+
+
+TIERED = ENTRY | {
+    "cache_creation_input_token_cost": 1.25e-06,
+    "cache_creation_input_token_cost_above_1hr": 2e-06,
+    "input_cost_per_token_flex": 5e-07,
+    "output_cost_per_token_flex": 1e-06,
+    "input_cost_per_token_priority": 2e-06,
+    "output_cost_per_token_priority": 4e-06,
+    "input_cost_per_token_above_200k_tokens": 3e-06,
+    "output_cost_per_token_above_200k_tokens": 6e-06,
+    "input_cost_per_token_above_200k_tokens_priority": 9e-06,
+    "input_cost_per_audio_token": 4e-05,
+    "output_cost_per_reasoning_token": 7e-06,
+}
+
+
+def test_the_map_gives_tiers_and_long_inputs_their_rates(a_map):
+    price = a_map(**{"gpt-x": TIERED}).find("gpt-x", "openai").price
+
+    named = {
+        name: (figures["input"], figures["output"], figures["cache_write"], figures["audio_input"])
+        for name, figures in figures_of(price).items()
+    }
+
+    standard = figures_of(price)["standard"]
+    assert (standard["cache_write_1h"], standard["reasoning"]) == ("2", "7")
+    assert named["standard_above_200000"][:2] == ("3", "6")
+    assert named["flex"] == ("0.5", "1", "1.25", "40")
+    assert named["priority"][:2] == ("2", "4")
+    assert named["priority_above_200000"][:2] == ("9", "4")
+    assert "flex_above_200000" not in named
+
+
+def test_each_chat_model_of_the_installed_map_keeps_its_figures_to_the_digit(tmp_path):
+    prices, files = PriceMap(), PriceFiles(tmp_path / "prices")
+    found = [facts.price for name in list(prices._entries)[::25] if (facts := prices.find(name, "openai"))]
+    assert len(found) > 50
+
+    files.keep(found)
+
+    for price in found:
+        again = files.find(price.version)
+        assert again.figures() == price.figures()
+        assert again.variants == price.variants
+
+
+def test_the_registry_gives_every_kind_tier_and_long_input_its_rate():
+    document = a_document()
+    document["models"]["echo-1"]["price"] = {
+        "input": 1,
+        "output": 2,
+        "cached_input": 0.1,
+        "cache_write": 1.25,
+        "audio_input": 40,
+        "reasoning": 3,
+        "audio_output": 80,
+        "flex": {"input": 0.5, "output": 1},
+        "long_input": {"above_tokens": 200_000, "input": 2, "output": 4},
+    }
+
+    price = model_of(document, "echo-1").price
+
+    assert figures_of(price)["flex"] == figures_of(price)["standard"] | {"input": "0.5", "output": "1"}
+    assert price.rates_for("standard", 200_001)[0] == "standard_above_200000"
+    assert price_of(figures_of(price), price.version) == price
+
+
+def test_figures_of_another_version_or_nonsense_are_not_found(tmp_path):
+    files = PriceFiles(tmp_path)
+    (tmp_path / "0123456789ab.json").write_text('{"version": "x", "usd_per_million_tokens": {"gold": {"input": "1"}}}')
+
+    found = [files.find(version) for version in (None, "litellm-1.0.0", "registry:../../etc", "registry:0123456789ab")]
+
+    assert found == [None] * 4
+
+
+def test_accepting_a_registry_keeps_its_prices_once(tmp_path):
+    accepted = AcceptedRegistries(tmp_path)
+    registry = check_source(as_source(a_document()), file="r", profiles=PROFILES, accepted={}).registry
+
+    for _ in range(2):
+        accepted.accept(registry, b"x")
+
+    price = registry.models["gpt-4o-mini"].price
+    assert PriceFiles(tmp_path / PRICES).find(price.version).figures() == price.figures()
+    assert len(list((tmp_path / PRICES).iterdir())) == len({model.price.version for model in registry.models.values()})
+
+
+def unpriced(**app):
+    document = a_document()
+    document["models"]["gpt-4o-mini"] |= {"target": "our-own-model", "unknown_price": "allowed"}
+    document["presets"][0]["model"] = "gpt-4o-mini"
+    document["apps"]["expense-triage"]["quota"] = app
+    return document
+
+
+def test_an_unknown_price_can_be_allowed_and_is_not_zero():
+    price = model_of(unpriced(tokens_per_day=100), "gpt-4o-mini").price
+
+    assert not price.is_known
+    assert price.version == "unknown"
+
+
+def test_no_limit_in_usd_can_hold_where_a_price_is_unknown():
+    checked = check_source(as_source(unpriced(usd_per_month=5)), file="r", profiles=PROFILES, accepted={})
+
+    assert [finding.path for finding in checked.findings] == ["apps.expense-triage.quota.usd_per_month"]
+    assert "'gpt-4o-mini', whose price is unknown" in checked.findings[0].message
