@@ -16,6 +16,7 @@ AppStatus = Literal["draft", "sandbox", "approved", "suspended", "retired"]
 OnViolation = Literal["refuse", "clamp"]
 ScopeKind = Literal["app", "owner", "cost_center"]
 DEFAULT_TIME_ZONE = "UTC"
+MediaRule = Literal["forbidden", "allowed"]
 ToolsRule = Literal["forbidden", "allowed"] | tuple[str, ...]  # a tuple names the only tools allowed
 
 
@@ -111,7 +112,11 @@ class Preset:
     system: str | None = None
     parameters: Mapping[str, ParameterRule] = field(default_factory=dict)
     tools: ToolsRule = "forbidden"
-    images: Literal["forbidden", "allowed"] = "forbidden"
+    images: MediaRule = "forbidden"
+    audio: MediaRule = "forbidden"
+    files: MediaRule = "forbidden"
+    provider_state: MediaRule = "forbidden"  # whether the provider may keep conversations and go on with them
+    extra_parameters: tuple[str, ...] = ()  # fields that llmguard does not know, passed on as they are
     redaction: str = "standard"
     response_filters: tuple[str, ...] = ()
     on_violation: OnViolation = "refuse"

@@ -1,5 +1,6 @@
-"""A chat request as parsed at the door, and the usage that a provider reports for it."""
+"""A request as parsed at the door, and the usage that a provider reports for it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,15 +13,17 @@ JsonObject = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class ChatRequest:
-    """One request of an app: what it asks, and how.
+    """One request of an app: what it asks, and how. Every endpoint is translated to it at the door.
 
     Attributes:
         endpoint: the path it came in by, such as `/v1/chat/completions`.
         model: what the app put into `model`: a preset, with or without `@version`.
-        messages: OpenAI chat messages, oldest first; never changed in place.
+        messages: OpenAI chat messages, oldest first; never changed in place. Empty where texts are embedded.
         stream: whether the app wants server-sent events.
         include_usage: whether the app asked for a usage chunk at the end of its stream.
         parameters: everything else of the body by its OpenAI name (temperature, tools, user, ...); nulls are left out.
+        inputs: the texts to embed; None for everything that is a chat.
+        spoken: what the endpoint calls a parameter, where that is another word than chat completions have for it.
     """
 
     endpoint: str
@@ -29,6 +32,8 @@ class ChatRequest:
     stream: bool = False
     include_usage: bool = False
     parameters: JsonObject = field(default_factory=dict)
+    inputs: list[str] | None = None
+    spoken: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

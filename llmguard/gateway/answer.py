@@ -62,9 +62,24 @@ class StreamedAnswer:
         return self._restorer.close()
 
 
-def answer_for(redacted: Redacted) -> Answer:
-    """Return how this request's answer leaves."""
+class Vectors:
+    """Embeddings, in which nothing was hidden that could be brought back."""
+
+    def feed(self, chunk: JsonObject) -> list[JsonObject]:
+        """Keep the list; nothing leaves before it is settled and traced."""
+        self._list = chunk
+        return []
+
+    def close(self) -> list[JsonObject]:
+        """Return the list."""
+        return [self._list]
+
+
+def plain_answer(redacted: Redacted) -> Answer:
+    """Return how an answer leaves that may be any text."""
     request = redacted.request
+    if request.inputs is not None:
+        return Vectors()
     if request.stream:
         return StreamedAnswer(redacted.vault, include_usage=request.include_usage)
     return WholeAnswer(redacted.vault)

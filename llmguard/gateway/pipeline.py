@@ -12,9 +12,10 @@ from llmguard.domain.catalog import Caller, Preset, Registry
 from llmguard.domain.chat import ChatRequest, JsonObject, Usage
 from llmguard.domain.errors import Refusal
 from llmguard.domain.quota import Amount
-from llmguard.gateway.answer import answer_for, filter_answer
+from llmguard.gateway.answer import Answer, filter_answer, plain_answer
 from llmguard.gateway.recorder import Record
 from llmguard.gateway.services import Services
+from llmguard.gateway.structure import STRUCTURE, structured
 from llmguard.policy.decide import Decision, check_app, decide
 from llmguard.policy.parameters import MAX_TOKENS
 from llmguard.redaction.redactor import Redacted
@@ -34,7 +35,8 @@ async def govern(services: Services, record: Record, incoming: Incoming) -> Asyn
     """Take one request through all steps and yield its answer.
 
     Yields:
-        `chat.completion.chunk` bodies for a stream, else exactly one `chat.completion`; restored for the app.
+        `chat.completion.chunk` bodies for a stream, else exactly one `chat.completion` or list of embeddings; restored
+        for the app.
 
     Raises:
         Refusal: the caller, or the owner of a rule, can fix it.
@@ -48,8 +50,8 @@ async def govern(services: Services, record: Record, incoming: Incoming) -> Asyn
         decision = decided(record, caller, preset, request)  # 3
         redacted = await redact(services, record, caller, preset, decided_request(request, decision))  # 4
         body = compose(preset, redacted.request)
+        answer = answer_for(request, redacted)
         await reserve(services, record, caller, decision, body)  # 5
-        answer = answer_for(redacted)
         call = services.providers.call(decision.models, body, trace_id=record.trace.trace_id)
         record.calling(call)
         async with call:  # 6
@@ -57,8 +59,9 @@ async def govern(services: Services, record: Record, incoming: Incoming) -> Asyn
             async for chunk in filter_answer(preset, services.redactor, redacted.vault, received):
                 for restored in answer.feed(chunk):  # 8
                     yield restored
+        last = answer.close()
         await record.answered()  # 7 and 9, before the answer is complete for the app
-        for restored in answer.close():
+        for restored in last:
             yield restored
 
 
@@ -109,6 +112,8 @@ async def redact(services: Services, record: Record, caller: Caller, preset: Pre
 
 def compose(preset: Preset, request: ChatRequest) -> JsonObject:
     """Return the body for the provider: the preset's system prompt first, then what the app said, redacted."""
+    if request.inputs is not None:
+        return {"model": preset.model.target, "input": request.inputs, **request.parameters}
     messages = request.messages
     if preset.system is not None:
         messages = [{"role": "system", "content": preset.system}, *messages]
@@ -124,12 +129,20 @@ def compose(preset: Preset, request: ChatRequest) -> JsonObject:
 async def reserve(services: Services, record: Record, caller: Caller, decision: Decision, body: JsonObject) -> None:
     """Step 5: hold the most that this request can cost, at the dearest model that may answer it."""
     input_tokens = max(services.tokens.input_allowance(body, model) for model in decision.models)
-    output_tokens = int(body[MAX_TOKENS]) * int(body.get("n", 1))
+    output_tokens = int(body.get(MAX_TOKENS, 0)) * int(body.get("n", 1))  # embeddings have no output
     most = Usage(input_tokens, output_tokens)
     refuse_too_long(decision, input_tokens)
     cost = max(most.most_nano_usd(model.price, body.get("service_tier")) for model in decision.models)
     amount = Amount(1, most.total_tokens, cost)
     record.reserved(await services.ledger.reserve(record.trace.trace_id, caller.app, amount), input_tokens)
+
+
+def answer_for(request: ChatRequest, redacted: Redacted) -> Answer:
+    """Return how the answer leaves (step 8): restored, and checked if the app asked for a structure."""
+    answer = plain_answer(redacted)
+    if STRUCTURE not in request.parameters:
+        return answer
+    return structured(answer, request)
 
 
 def refuse_too_long(decision: Decision, input_tokens: int) -> None:

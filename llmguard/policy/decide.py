@@ -11,8 +11,10 @@ from llmguard.policy.rules import (
     Objection,
     allowed_models,
     app_objections,
+    mode_objections,
     origin_objections,
     part_violations,
+    state_violations,
     target_objections,
     tool_violations,
 )
@@ -26,7 +28,8 @@ class Decision:
     """What was decided about a request.
 
     Attributes:
-        parameters: what goes to the provider, with defaults; the output limit is always among them as `max_tokens`.
+        parameters: what goes to the provider, with defaults; the output limit is always among them as `max_tokens`, but
+            for embeddings, which have no output.
         adjusted: the parameters that were clamped, by the app's names for them.
         models: targets to try, in order; never empty when allowed.
         objections: every reason against the request; empty means allowed.
@@ -77,16 +80,21 @@ def check_app(app: App, *, today: date, origin: str | None) -> None:
 
 def decide(app: App, preset: Preset, request: ChatRequest) -> Decision:
     """Return what the rules say about this request; never raises, so that all reasons reach the trace."""
-    settled = settle_parameters(preset, request.parameters)
-    violations = (*settled.violations, *tool_violations(preset, request), *part_violations(preset, request))
-    objections = [*target_objections(app, preset)]
+    settled = settle_parameters(preset, request.parameters, request.spoken)
+    violations = (
+        *settled.violations,
+        *tool_violations(preset, request),
+        *part_violations(preset, request),
+        *state_violations(preset, request),
+    )
+    objections = [*target_objections(app, preset), *mode_objections(preset, request)]
     code: RefusalCode = "parameter_not_allowed"
     objections += [
         Objection(code, f"{violation.parameter}: {violation.message}.", violation.hint, violation.parameter)
         for violation in violations
     ]
     parameters = settled.parameters
-    if MAX_TOKENS not in parameters:
+    if MAX_TOKENS not in parameters and request.inputs is None:
         parameters[MAX_TOKENS] = _output_limit(preset)
     return Decision(parameters, settled.adjusted, allowed_models(app, preset), tuple(objections))
 

@@ -11,10 +11,12 @@ from llmguard.domain.chat import JsonObject
 # OpenAI's two names for one limit: a preset that names either governs both.
 # Source: OpenAI API reference, chat completions, `max_tokens` ("deprecated in favor of max_completion_tokens").
 MAX_TOKENS = "max_tokens"
-_PARAMETER = re.compile(r"[a-z][a-z_]{0,39}")  # OpenAI's names look so; anything else could be somebody's data
+_PARAMETER = re.compile(r"[a-z][a-z_.]{0,39}")  # OpenAI's names look so; anything else could be somebody's data
 _LONGEST_SHOWN = 8
 _SYNONYMS = {"max_completion_tokens": MAX_TOKENS}
 _TOOL_PARAMETERS = frozenset({"tools", "tool_choice", "parallel_tool_calls", "functions", "function_call"})
+
+PREVIOUS_RESPONSE = "previous_response_id"
 
 # Values that ask for nothing beyond what happens anyway: clients send them by habit, so they are dropped, not refused.
 # Source: OpenAI API reference, chat completions, the documented default of each parameter.
@@ -24,6 +26,7 @@ _ASKS_NOTHING: dict[str, JsonScalar | tuple[()]] = {
     "frequency_penalty": 0,
     "logprobs": False,
     "store": False,
+    "top_p": 1,
 }
 
 
@@ -45,17 +48,26 @@ class Settled:
     violations: tuple[Violation, ...]
 
 
-def settle_parameters(preset: Preset, asked: JsonObject) -> Settled:
+def settle_parameters(preset: Preset, asked: JsonObject, spoken: Mapping[str, str] | None = None) -> Settled:
     """Return the parameters of a request under its preset: checked, clamped where allowed, with defaults filled in.
 
-    Tools are left to `tools.py`; they pass through here untouched.
+    Tools and state at the provider are left to `rules.py`; they pass through here untouched.
+
+    Args:
+        preset: whose rules they are.
+        asked: by the names of chat completions.
+        spoken: what the app's endpoint calls a parameter, where that is another word.
     """
+    words = spoken or {}
     parameters: JsonObject = {}
     adjusted: list[str] = []
     violations: list[Violation] = []
     rules = preset.parameters
     named: dict[str, str] = {}  # the rule's name -> the name that the app used
     for name, value in asked.items():
+        if name in preset.extra_parameters or _is_state(preset, name):
+            parameters[name] = value
+            continue
         if name in _TOOL_PARAMETERS:
             if preset.tools != "forbidden":  # else `rules.py` refuses what asks for tools, and the rest asks nothing
                 parameters[name] = value
@@ -68,16 +80,17 @@ def settle_parameters(preset: Preset, asked: JsonObject) -> Settled:
         rule = rules.get(rule_name) or rules.get(name)
         if rule is None:
             if not _asks_nothing(name, value):
-                violations.append(_not_named(preset, name))
+                violations.append(_not_named(preset, words.get(name, name)))
             continue
         outcome = _apply(rule, value)
         if outcome.problem is None:
             parameters[rule_name] = outcome.value
         elif preset.on_violation == "clamp" and outcome.clamped is not None:
             parameters[rule_name] = outcome.clamped
-            adjusted.append(name)
+            adjusted.append(words.get(name, name))
         else:
-            violations.append(Violation(name, f"{outcome.problem} (preset {preset.id})", _hint(preset, name, rule)))
+            word = words.get(name, name)
+            violations.append(Violation(word, f"{outcome.problem} (preset {preset.id})", _hint(preset, word, rule)))
     _fill_defaults(rules, parameters)
     return Settled(parameters, tuple(adjusted), tuple(violations))
 
@@ -87,6 +100,11 @@ class _Outcome:
     value: Any = None  # any JSON value that the app sent
     problem: str | None = None
     clamped: JsonScalar | None = None  # the nearest allowed value, where there is one
+
+
+def _is_state(preset: Preset, name: str) -> bool:
+    """Tell whether a field is about what the provider keeps: `rules.py` and `provider_state` judge it."""
+    return name == PREVIOUS_RESPONSE or (name == "store" and preset.provider_state == "allowed")
 
 
 def _apply(rule: ParameterRule, value: Any) -> _Outcome:

@@ -8,9 +8,14 @@ from typing import Any
 from llmguard.domain.catalog import App, Model, Preset
 from llmguard.domain.chat import ChatRequest
 from llmguard.domain.errors import RefusalCode
-from llmguard.policy.parameters import Violation
+from llmguard.policy.parameters import PREVIOUS_RESPONSE, Violation
 
-_IMAGE_PARTS = frozenset({"image_url", "input_image", "image"})
+# By the type of a part, or by what it carries: the setting of the preset that allows it, and the word for it.
+_MEDIA_PARTS = {
+    **dict.fromkeys(("image_url", "input_image", "image"), ("images", "images")),
+    **dict.fromkeys(("input_audio", "audio"), ("audio", "sound")),
+    **dict.fromkeys(("file", "input_file", "file_data"), ("files", "files")),
+}
 _MEDIA = ("image_url", "image", "input_audio", "audio", "file", "file_data", "video_url")
 _TEXT_PARTS = frozenset({"text", "refusal", "input_text", "output_text"})
 
@@ -40,21 +45,33 @@ def tool_violations(preset: Preset, request: ChatRequest) -> Iterator[Violation]
 
 
 def part_violations(preset: Preset, request: ChatRequest) -> Iterator[Violation]:
-    """Yield the message parts that the preset does not allow: images, audio and files."""
+    """Yield the message parts that the preset does not allow: images, sound, files and what nobody knows."""
     for index, message in enumerate(request.messages):
         content = message.get("content")
         if not isinstance(content, list):
             continue
         kinds = {kind for part in content if isinstance(part, dict) for kind in _kinds(part)}
         for kind in sorted(kinds - _TEXT_PARTS):
-            if kind in _IMAGE_PARTS and preset.images == "allowed":
+            rule, what = _MEDIA_PARTS.get(kind, ("", f"parts of the type {kind[:40]!r}"))
+            if rule and getattr(preset, rule) == "allowed":
                 continue
-            what = "images" if kind in _IMAGE_PARTS else f"parts of the type {kind[:40]!r}"
+            place = f"input[{index}]" if request.spoken else f"messages[{index}]"
             yield Violation(
-                f"messages[{index}].content",
+                f"{place}.content",
                 f"the preset {preset.id} does not allow {what}: llmguard can only hide personal data in text",
                 f"Send text only, or ask {preset.owner}, who owns the preset.",
             )
+
+
+def state_violations(preset: Preset, request: ChatRequest) -> Iterator[Violation]:
+    """Yield an objection when a request goes on with a conversation that the provider has kept."""
+    if preset.provider_state == "forbidden" and PREVIOUS_RESPONSE in request.parameters:
+        yield Violation(
+            PREVIOUS_RESPONSE,
+            f"the preset {preset.id} does not let the provider keep conversations",
+            f"Leave {PREVIOUS_RESPONSE} out and send the earlier messages again. Or ask {preset.owner}, who owns the "
+            "preset, for one with provider_state: allowed.",
+        )
 
 
 def _kinds(part: dict[str, Any]) -> Iterator[str]:
@@ -153,6 +170,19 @@ def target_objections(app: App, preset: Preset) -> Iterator[Objection]:
             "app_not_approved",
             f"The app {app.name} is still in the sandbox, where only presets with the echo model answer.",
             f"Try it with an echo preset, or ask the CoE to approve the app. Its owner is {app.owner}.",
+            "model",
+        )
+
+
+def mode_objections(preset: Preset, request: ChatRequest) -> Iterator[Objection]:
+    """Yield an objection when an endpoint for vectors meets a model for conversations, or the other way round."""
+    wanted = "chat" if request.inputs is None else "embedding"
+    if preset.model.mode != wanted:
+        path = "POST /v1/embeddings" if wanted == "chat" else "POST /v1/chat/completions"
+        yield Objection(
+            "invalid_request",
+            f"The preset {preset.id} is for {preset.model.mode}, and this endpoint is not.",
+            f"Use {path} with it, or another preset here; GET /v1/models says what each is for.",
             "model",
         )
 

@@ -38,6 +38,7 @@ FOREIGN_TOOLS_TOKENS: Final = 530
 FOREIGN_TOKENS_PER_INPUT: Final = 2  # BERT and its descendants put [CLS] and [SEP] around each text that they embed
 
 _DEFAULT_ENCODING: Final = "o200k_base"
+_TOKENS_FROM_CLIENTS: Final = "text-embedding-3-small"  # its encoding is what clients cut their texts with
 # File name (SHA-1 of the address that tiktoken would download) and SHA-256 of the content, from tiktoken 0.14.0.
 _ENCODING_FILES: Final = {
     "o200k_base": (
@@ -159,6 +160,15 @@ class TokenCounter:
             if self.count_tokens(start, target) <= max_tokens:
                 return start
         return ""
+
+    def decode(self, tokens: object) -> str | None:
+        """Return the text of tokens of cl100k_base; None for what are no such tokens."""
+        if not isinstance(tokens, list) or not all(isinstance(one, int) and one >= 0 for one in tokens):
+            return None
+        try:
+            return self._encoding(_TOKENS_FROM_CLIENTS).decode_bytes(tokens).decode("utf-8", "replace")
+        except (KeyError, OverflowError):  # numbers of no token
+            return None
 
     def _count_fields(self, message: JsonObject, target: str) -> int:
         total = TOKENS_PER_NAME if message.get("name") else 0

@@ -50,9 +50,10 @@ from llmguard.redaction.units import (
 
 STRUCTURAL_PARAMETERS = frozenset(
     {"audio", "max_completion_tokens", "max_tokens", "modalities", "model", "n", "parallel_tool_calls"}
-    | {"reasoning_effort", "seed", "service_tier", "store", "stream", "stream_options"}
+    | {"previous_response_id", "reasoning_effort", "seed", "service_tier", "store", "stream", "stream_options"}
     | {"temperature", "top_p", "top_logprobs", "verbosity"}
 )
+_UNREAD = {("seed", int), ("previous_response_id", str)}  # the door lets only ids through as the latter
 _SCHEMA_PARAMETERS = frozenset({"tools", "functions", "response_format", "tool_choice", "function_call"})
 _IMAGES = frozenset({"image_url", "image", "source"})
 _MEDIA = {  # by the type of a part: where it carries what nobody can read here
@@ -69,16 +70,18 @@ _MEDIA = {  # by the type of a part: where it carries what nobody can read here
 
 
 def request_units(request: ChatRequest) -> list[Unit]:
-    """Return everything of a request that is read, by its path in `{"messages": …, "parameters": …}`."""
+    """Return everything of a request that is read, by its path in `{"messages": …, "parameters": …, "inputs": …}`."""
     units: list[Unit] = []
     for index, message in enumerate(request.messages):
         units += message_units(message, ("messages", index))
+    for index, text in enumerate(request.inputs or ()):
+        units += content_field_units(Field(("inputs", index), text))
     rest = Lines()
     for name, value in request.parameters.items():
         path: Path = ("parameters", name)
         read_key(name, path[:1], rest)
         if name in STRUCTURAL_PARAMETERS:
-            if name != "seed" or not isinstance(value, int):
+            if (name, type(value)) not in _UNREAD:
                 read_structure(value, path, name, rest)
         elif name in _SCHEMA_PARAMETERS:
             lines = Lines()
@@ -212,8 +215,7 @@ def rewrite(root: JsonObject, edits: Mapping[Field, list[Edit]]) -> JsonObject:
             for path in (field.path, *field.also):
                 _put(copies, path, apply(field.source, changes))
             continue
-        texts = [text for _, text in field.pieces]
-        for (path, old), new in zip(field.pieces, recut(texts, changes), strict=True):
+        for (path, old), new in zip(field.pieces, recut([text for _, text in field.pieces], changes), strict=True):
             if new != old:
                 _put(copies, path, new)
                 _forget_token(_own(copies, path[:-1]), new)
@@ -248,8 +250,7 @@ def _rename(copies: dict[Path, Any], path: Path, new: str) -> None:
 
 def _own(copies: dict[Path, Any], path: Path) -> Any:  # a dict or list
     """Return the container at a path as a copy that may be changed."""
-    known = copies.get(path)
-    if known is not None:
+    if (known := copies.get(path)) is not None:
         return known
     parent = _own(copies, path[:-1])
     parent[path[-1]] = copies[path] = parent[path[-1]].copy()
@@ -321,8 +322,7 @@ def _read_repeated(
     name: str, text: str, place: Path, rest: Lines, repeated: dict[tuple[str, str], Field | None]
 ) -> None:
     if (name, text) in repeated:
-        known = repeated[name, text]
-        if known is not None:
+        if (known := repeated[name, text]) is not None:
             known.also.append(place)
         return
     repeated[name, text] = one = None if is_body_structure(name, text) else Field(place, text)

@@ -108,7 +108,7 @@ class Redactor:
         """
         rules = self._rules(profile)
         vault = Vault(app, profile, PlaceholderCodes(self._key, app), json_mode=_asks_for_json(request))
-        document = {"messages": request.messages, "parameters": request.parameters}
+        document = {"messages": request.messages, "parameters": request.parameters, "inputs": request.inputs}
         found = await self._find(document, lambda: request_units(request), rules)
         return await _beside_the_loop(lambda: _redacted(request, document, found, rules, vault), when=found.is_much)
 
@@ -257,7 +257,7 @@ def _redacted(request: ChatRequest, document: JsonObject, found: _Found, rules: 
     if not edits:
         return Redacted(request, vault, entities)
     root = rewrite(document, edits)
-    return Redacted(replace(request, messages=root["messages"], parameters=root["parameters"]), vault, entities)
+    return Redacted(replace(request, **root), vault, entities)
 
 
 def _redacted_answer(document: JsonObject, found: _Found, rules: Profile, vault: Vault) -> JsonObject:

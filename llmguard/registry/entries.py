@@ -4,7 +4,15 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from llmguard.domain.catalog import DEFAULT_TIME_ZONE, AppStatus, ModelMode, OnViolation, PresetStatus, ProviderKind
+from llmguard.domain.catalog import (
+    DEFAULT_TIME_ZONE,
+    AppStatus,
+    MediaRule,
+    ModelMode,
+    OnViolation,
+    PresetStatus,
+    ProviderKind,
+)
 from llmguard.registry.fields import (
     BaseUrl,
     EnvironmentName,
@@ -12,6 +20,7 @@ from llmguard.registry.fields import (
     ModelName,
     Name,
     Origin,
+    ParameterName,
     PresetId,
     PresetReference,
     Scalar,
@@ -171,7 +180,12 @@ class PresetEntry(Entry):
         json_schema_extra={"propertyNames": {"enum": [*sorted(PARAMETERS)]}},
     )
     tools: ToolsField = Field("forbidden", description="forbidden, allowed, or a list of the only tools allowed.")
-    images: Literal["forbidden", "allowed"] = Field("forbidden", description="Whether apps may send images.")
+    images: MediaRule = Field("forbidden", description="Whether apps may send images; nothing in them is hidden.")
+    audio: MediaRule = Field("forbidden", description="Whether apps may send sound; nothing in it is hidden.")
+    files: MediaRule = Field("forbidden", description="Whether apps may send files; nothing in them is hidden.")
+    extra_parameters: list[ParameterName] = Field(
+        [], description="Fields of a request that llmguard does not know yet, which apps may send all the same."
+    )
     redaction: Text = Field("standard", description="A profile of redaction/profiles.yaml.")
     response: ResponseEntry = Field(
         ResponseEntry(filters=[]), description="What is done with an answer before the app gets it."

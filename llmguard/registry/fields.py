@@ -13,9 +13,11 @@ from pydantic import AfterValidator, BeforeValidator, PlainValidator, WithJsonSc
 from pydantic_core import PydanticCustomError
 
 from llmguard.domain.catalog import JsonScalar, ToolsRule
+from llmguard.registry.parameters import PARAMETERS, RULED_ELSEWHERE
 
 _NAME: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
 _MODEL_NAME: Final = r"^[A-Za-z0-9][A-Za-z0-9._:/-]{0,99}$"
+_PARAMETER_NAME: Final = r"^[a-z][a-z0-9_]{0,39}$"
 _PRESET_ID: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}@[1-9][0-9]{0,8}$"
 _PRESET_REFERENCE: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}(@[1-9][0-9]{0,8})?$"
 _ENVIRONMENT_NAME: Final = r"^[A-Z_][A-Z0-9_]{0,99}$"
@@ -55,6 +57,18 @@ def _named(value: str) -> str:
 def _model_named(value: str) -> str:
     if not re.match(_MODEL_NAME, value):
         refuse(f"{value[:100]!r} cannot be a name", "use letters, digits and . - _ : /, 100 at most")
+    return value
+
+
+def _parameter_named(value: str) -> str:
+    if not re.match(_PARAMETER_NAME, value):
+        refuse(
+            f"{value[:100]!r} cannot be a field of a request", "use small letters, digits and underscore, 40 at most"
+        )
+    if value in PARAMETERS:
+        refuse(f"llmguard knows {value}", f"rule it under `parameters`: {value}: {{}} allows any value")
+    if value in RULED_ELSEWHERE:
+        refuse(f"{value} is not for apps to add", RULED_ELSEWHERE[value])
     return value
 
 
@@ -191,6 +205,9 @@ def _tools(value: Any) -> ToolsRule:  # YAML gives anything
 Text = Annotated[str, AfterValidator(_text), WithJsonSchema({"type": "string", "minLength": 1})]
 Name = Annotated[str, AfterValidator(_named), WithJsonSchema({"type": "string", "pattern": _NAME})]
 ModelName = Annotated[str, AfterValidator(_model_named), WithJsonSchema({"type": "string", "pattern": _MODEL_NAME})]
+ParameterName = Annotated[
+    str, AfterValidator(_parameter_named), WithJsonSchema({"type": "string", "pattern": _PARAMETER_NAME})
+]
 PresetId = Annotated[str, AfterValidator(_preset_id), WithJsonSchema({"type": "string", "pattern": _PRESET_ID})]
 PresetReference = Annotated[
     str, AfterValidator(_preset_reference), WithJsonSchema({"type": "string", "pattern": _PRESET_REFERENCE})

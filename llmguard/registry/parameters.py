@@ -19,14 +19,15 @@ _STRUCTURE = ParameterFacts("structure")
 _TOKENS = ParameterFacts("integer", least=1)
 
 # Source: OpenAI API reference, chat completions, request body, as in the `openai` package 3.54.0
-# (types/chat/completion_create_params.py); the last three: vLLM's documentation, "Extra parameters" of its
-# OpenAI-compatible server.
+# (types/chat/completion_create_params.py), and `dimensions` of embeddings; the last three: vLLM's documentation, "Extra
+# parameters" of its OpenAI-compatible server.
 PARAMETERS: Final[dict[str, ParameterFacts]] = {
     "temperature": ParameterFacts("number", 0, 2),
     "top_p": ParameterFacts("number", 0, 1),
     "max_tokens": _TOKENS,
     "max_completion_tokens": _TOKENS,
     "n": ParameterFacts("integer", 1, 128),
+    "dimensions": ParameterFacts("integer", 1),
     "presence_penalty": ParameterFacts("number", -2, 2),
     "frequency_penalty": ParameterFacts("number", -2, 2),
     "seed": ParameterFacts("integer"),

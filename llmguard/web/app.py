@@ -10,12 +10,25 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from llmguard.gateway.services import Services
+from llmguard.web.completions import COMPLETIONS, CompletionExchange
 from llmguard.web.cors import Preflight
-from llmguard.web.data_plane import ChatCompletions, Listing, NotFound, no_such_method, no_such_path
+from llmguard.web.data_plane import Governed, Listing, NotFound, no_such_method, no_such_path
+from llmguard.web.embeddings import EMBEDDINGS, EmbeddingExchange
+from llmguard.web.exchange import OpenExchange
 from llmguard.web.listings import ShowModel, list_models, show_standing
 from llmguard.web.probes import Probes
+from llmguard.web.responses_answer import ResponsesExchange
+from llmguard.web.responses_request import RESPONSES
 from llmguard.web.welcome import welcome
 from llmguard.web.why import Why
+from llmguard.web.wire import CHAT_COMPLETIONS, ChatExchange
+
+_EXCHANGES: dict[str, OpenExchange] = {
+    CHAT_COMPLETIONS: ChatExchange,
+    RESPONSES: ResponsesExchange,
+    COMPLETIONS: CompletionExchange,
+    EMBEDDINGS: EmbeddingExchange,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +60,11 @@ def build_app(site: Site) -> FastAPI:
     app = FastAPI(title="llmguard", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
     services, probes = site.services, site.probes
     app.router.routes += [
-        *_data_plane(services, "/v1/chat/completions", "POST", ChatCompletions(services)),
+        *(
+            route
+            for path, exchange in _EXCHANGES.items()
+            for route in _data_plane(services, path, "POST", Governed(services, path, exchange))
+        ),
         *_data_plane(services, "/v1/models", "GET", Listing(services, "/v1/models", list_models)),
         *_data_plane(services, "/v1/models/{model:path}", "GET", ShowModel(services)),
         *_data_plane(services, "/v1/me", "GET", Listing(services, "/v1/me", show_standing)),

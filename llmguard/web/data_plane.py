@@ -17,11 +17,11 @@ from llmguard.gateway.pipeline import Incoming, authenticate, govern
 from llmguard.gateway.recorder import Record
 from llmguard.gateway.services import Services
 from llmguard.web.connection import HungUpError, read_body, until_hung_up
+from llmguard.web.exchange import Exchange, OpenExchange
 from llmguard.web.headers import Headers, answer_headers, cors_headers, retry_headers
-from llmguard.web.wire import DONE, encode_json, error_body, parse_chat, sse
+from llmguard.web.wire import encode_json, error_body
 
 _log = logging.getLogger(__name__)
-CHAT_COMPLETIONS = "/v1/chat/completions"
 _HOST = re.compile(r"[A-Za-z0-9.-]{1,253}(?::\d{1,5})?|\[[0-9a-fA-F:.]{2,45}\](?::\d{1,5})?")
 _JSON = [(b"content-type", b"application/json")]
 _EVENT_STREAM = [
@@ -32,35 +32,35 @@ _EVENT_STREAM = [
 Present = Callable[[Services, Record, Caller], Awaitable[JsonObject]]
 
 
-class ChatCompletions:
-    """`POST /v1/chat/completions`."""
+class Governed:
+    """A `POST` of the data plane: one request through the nine steps, in the words of one endpoint."""
 
-    def __init__(self, services: Services) -> None:
-        """Answer with these services."""
+    def __init__(self, services: Services, endpoint: str, exchange: OpenExchange) -> None:
+        """Answer with these services; `exchange` translates."""
         self._services = services
+        self._endpoint = endpoint
+        self._exchange = exchange
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        door = _Door(self._services, scope, send, CHAT_COMPLETIONS)
+        services = self._services
+        door = _Door(services, scope, send, self._endpoint)
         try:
             # Strangers send no bodies: the key is looked at before a byte of the body is taken.
-            self._services.keyring.authenticate(door.header(b"authorization"))
+            services.keyring.authenticate(door.header(b"authorization"))
             body = await read_body(scope, receive)
         except HungUpError:
             return  # nobody is there, and nothing was asked
         except GuardError as refusal:
             await door.refuse(refusal)
             return
-        incoming = Incoming(
-            authorization=door.header(b"authorization"),
-            origin=door.header(b"origin"),
-            parse=lambda: parse_chat(body, CHAT_COMPLETIONS),
-        )
-        events = govern(self._services, door.record, incoming)
+        exchange = self._exchange(body, door.record.trace.trace_id, services.tokens)
+        incoming = Incoming(door.header(b"authorization"), door.header(b"origin"), exchange.parse)
+        events = govern(services, door.record, incoming)
         # A stream is cut off at the provider too. A whole answer is waited for: it is billed anyway, and its usage is
         # known only at its end.
         async with aclosing(events), until_hung_up(receive, applies=lambda: door.record.trace.stream):
-            await door.answer(events)
+            await door.answer(events, exchange)
 
 
 class Listing:
@@ -106,7 +106,8 @@ def no_such_path() -> GuardError:
     return Refusal(
         "not_found",
         "llmguard does not serve this path.",
-        hint="Use POST /v1/chat/completions, GET /v1/models or GET /v1/me. The base URL ends in /v1.",
+        hint="Use POST /v1/chat/completions, /v1/responses, /v1/completions or /v1/embeddings, GET /v1/models or GET "
+        "/v1/me. The base URL ends in /v1.",
     )
 
 
@@ -115,7 +116,7 @@ def no_such_method() -> GuardError:
     return Refusal(
         "method_not_allowed",
         "This path does not take this method.",
-        hint="POST to /v1/chat/completions; GET /v1/models and /v1/me.",
+        hint="GET /v1/models and /v1/me, POST to the others.",
     )
 
 
@@ -128,6 +129,7 @@ class _Door:
         self._send = send
         self._headers: dict[bytes, bytes] = dict(scope["headers"])
         self._started = False
+        self._broken: Callable[[JsonObject], bytes]  # how a stream that has begun says that it failed
         self.record = services.recorder.open(endpoint)
 
     def header(self, name: bytes) -> str | None:
@@ -135,18 +137,19 @@ class _Door:
         value = self._headers.get(name)
         return value.decode("latin-1") if value is not None else None
 
-    async def answer(self, events: AsyncGenerator[JsonObject, None]) -> None:
+    async def answer(self, events: AsyncGenerator[JsonObject, None], exchange: Exchange) -> None:
         """Send a governed answer: whole or as a stream, or the error that ended it."""
+        self._broken = exchange.broken
         try:
             async for event in events:
                 if not self.record.trace.stream:
-                    await self.send_json(200, event, [])
-                    continue
-                if not self._started:
-                    await self._start(200, _EVENT_STREAM)
-                await self._send({"type": "http.response.body", "body": sse(event), "more_body": True})
+                    await self.send_json(200, exchange.whole(event), [])
+                elif said := exchange.events(event):
+                    if not self._started:
+                        await self._start(200, _EVENT_STREAM)
+                    await self._send({"type": "http.response.body", "body": said, "more_body": True})
             if self.record.trace.stream:
-                await self._end_stream(DONE)
+                await self._end_stream(exchange.end())
         except Exception as error:  # noqa: BLE001 - the border: whatever it is, the caller gets an answer of ours
             await self.fail(error)
 
@@ -155,13 +158,11 @@ class _Door:
         if not isinstance(error, GuardError):
             _log.error("request %s failed: %s", self.record.trace.trace_id, type(error).__name__)
             error = Fault("internal_error", "llmguard itself failed on this request.", hint=self._report_hint())
+        body = error_body(error, self.record.trace.trace_id, self._why())
         if self._started:
-            body = error_body(error, self.record.trace.trace_id, self._why())
-            await self._end_stream(b"event: error\n" + sse(body))
+            await self._end_stream(self._broken(body))
         else:
-            await self.send_json(
-                error.status, error_body(error, self.record.trace.trace_id, self._why()), retry_headers(error)
-            )
+            await self.send_json(error.status, body, retry_headers(error))
 
     async def refuse(self, error: GuardError) -> None:
         """Trace and answer a refusal that was found before the pipeline began."""

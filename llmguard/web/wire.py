@@ -1,6 +1,10 @@
-"""Step 0, parse: bytes to `ChatRequest`, and answers back to bytes. Knows OpenAI's shapes, and no rule of ours."""
+"""Step 0, parse: bytes to `ChatRequest`, and answers back to bytes. Knows OpenAI's shapes, and no rule of ours.
+
+Chat completions are here, since they need no translation; the other endpoints have a file each.
+"""
 
 import re
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -8,7 +12,9 @@ import msgspec
 
 from llmguard.domain.chat import ChatRequest, JsonObject
 from llmguard.domain.errors import GuardError, Refusal
+from llmguard.providers.tokens import TokenCounter
 
+CHAT_COMPLETIONS = "/v1/chat/completions"
 _ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
 _OWN_FIELDS = frozenset({"model", "messages", "stream", "stream_options"})
 _COUNTS = ("n", "max_tokens", "max_completion_tokens")
@@ -24,6 +30,36 @@ encode_json = msgspec.json.Encoder().encode
 _decode_json = msgspec.json.Decoder().decode
 
 
+class ChatExchange:
+    """`POST /v1/chat/completions`: what the pipeline speaks itself."""
+
+    def __init__(self, body: bytes, trace_id: str, tokens: TokenCounter) -> None:
+        """Take the body."""
+        del tokens
+        self._body = body
+        self._trace_id = trace_id
+
+    def parse(self) -> ChatRequest:
+        """Return the request, as `parse_chat`."""
+        return parse_chat(self._body, CHAT_COMPLETIONS)
+
+    def whole(self, answer: JsonObject) -> JsonObject:
+        """Return the completion, with what OpenAI's clients rely on where a provider left it out."""
+        return {"id": f"chatcmpl-{self._trace_id}", "object": "chat.completion", "created": int(time.time())} | answer
+
+    def events(self, chunk: JsonObject) -> bytes:
+        """Return the chunk as one event."""
+        return sse(chunk)
+
+    def end(self) -> bytes:
+        """Return OpenAI's end mark."""
+        return DONE
+
+    def broken(self, body: JsonObject) -> bytes:
+        """Return one `error` event."""
+        return b"event: error\n" + sse(body)
+
+
 def parse_chat(body: bytes, endpoint: str) -> ChatRequest:
     """Return the chat request of a body in OpenAI's shape.
 
@@ -32,24 +68,17 @@ def parse_chat(body: bytes, endpoint: str) -> ChatRequest:
     Raises:
         Refusal: invalid_request, naming the field and what it must be.
     """
-    fields = _object(body)
-    model = fields.get("model")
-    if not isinstance(model, str) or not 1 <= len(model) <= _LONGEST_MODEL:
-        raise _invalid(
-            "model", "`model` is missing", "Put the name of a preset into `model`; GET /v1/models lists them."
-        )
-    stream = fields.get("stream")
-    if not isinstance(stream, bool | None):
-        raise _invalid("stream", "`stream` must be true or false", "Send true, false or nothing.")
+    fields = read_object(body)
+    model, stream = read_model(fields), read_flag(fields, "stream")
     for name, most in zip(_COUNTS, (_MOST_CHOICES, _MOST_TOKENS, _MOST_TOKENS), strict=True):
-        _check_count(fields, name, most)
-    _check_tools(fields)
+        check_count(fields, name, most)
+    check_tools(fields)
     return ChatRequest(
         endpoint=endpoint,
         model=model,
         messages=_messages(fields.get("messages")),
-        stream=bool(stream),
-        include_usage=_include_usage(fields.get("stream_options")),
+        stream=stream,
+        include_usage=read_include_usage(fields.get("stream_options")),
         parameters={name: value for name, value in fields.items() if name not in _OWN_FIELDS and value is not None},
     )
 
@@ -74,19 +103,60 @@ def error_body(error: GuardError, trace_id: str, why: str) -> JsonObject:
     }
 
 
-def _object(body: bytes) -> JsonObject:
+def read_object(body: bytes) -> JsonObject:
+    """Return the JSON object of a body.
+
+    Raises:
+        Refusal: invalid_request, without quoting any of it.
+    """
     try:
         fields = _decode_json(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):  # the decoder's own message may quote the body
-        raise _invalid(None, "the body is not valid JSON", "Send a JSON object in UTF-8.") from None
+        raise invalid(None, "the body is not valid JSON", "Send a JSON object in UTF-8.") from None
     if not isinstance(fields, dict):
-        raise _invalid(None, "the body is not a JSON object", 'Send an object such as {"model": …, "messages": […]}.')
+        raise invalid(None, "the body is not a JSON object", 'Send an object such as {"model": …, "messages": […]}.')
     return fields
+
+
+def read_model(fields: JsonObject) -> str:
+    """Return what the app put into `model`."""
+    model = fields.get("model")
+    if not isinstance(model, str) or not 1 <= len(model) <= _LONGEST_MODEL:
+        raise invalid(
+            "model", "`model` is missing", "Put the name of a preset into `model`; GET /v1/models lists them."
+        )
+    return model
+
+
+def read_flag(fields: JsonObject, name: str) -> bool:
+    """Return a field that is true, false or not sent."""
+    flag = fields.get(name)
+    if not isinstance(flag, bool | None):
+        raise invalid(name, f"`{name}` must be true or false", "Send true, false or nothing.")
+    return bool(flag)
+
+
+def read_texts(fields: JsonObject, name: str, tokens: TokenCounter) -> list[str]:
+    """Return a field that is a text, texts, the tokens of a text, or of texts.
+
+    Tokens are read by cl100k_base, the encoding of OpenAI's embedding models and of its last completion model, because
+    what is hidden in a text has to be found in it first.
+    """
+    given = fields.get(name)
+    if isinstance(given, str) or (isinstance(given, list) and given and isinstance(given[0], int)):
+        given = [given]
+    hint = "Send a text, or a list of texts."
+    if not isinstance(given, list) or not given:
+        raise invalid(name, f"`{name}` must be a text or a list of texts", hint)
+    texts = [one if isinstance(one, str) else tokens.decode(one) for one in given]
+    if not all(texts):
+        raise invalid(name, f"`{name}` holds an empty text, or something that is no text", hint)
+    return [text for text in texts if text]
 
 
 def _messages(messages: Any) -> list[JsonObject]:
     if not isinstance(messages, list) or not messages:
-        raise _invalid(
+        raise invalid(
             "messages",
             "`messages` must be a list with at least one message",
             'Send [{"role": "user", "content": "…"}].',
@@ -99,28 +169,31 @@ def _messages(messages: Any) -> list[JsonObject]:
 def _check_message(place: str, message: Any) -> None:
     if not isinstance(message, dict) or message.get("role") not in _ROLES:
         roles = ", ".join(sorted(_ROLES))
-        raise _invalid(place, f"{place} must be an object with a `role`, one of {roles}", "Correct the message.")
+        raise invalid(place, f"{place} must be an object with a `role`, one of {roles}", "Correct the message.")
     content = message.get("content")
     if isinstance(content, list):
         if not all(isinstance(part, dict) and isinstance(part.get("type"), str) for part in content):
-            raise _invalid(
+            raise invalid(
                 place, f"{place}.content holds a part without a `type`", 'Send {"type": "text", "text": "…"}.'
             )
     elif not isinstance(content, str | None):
-        raise _invalid(
+        raise invalid(
             f"{place}.content", f"{place}.content must be a string or a list of parts", "Correct the message."
         )
-    _check_objects(f"{place}.tool_calls", message.get("tool_calls"))
+    check_objects(f"{place}.tool_calls", message.get("tool_calls"))
 
 
-def _check_tools(fields: JsonObject) -> None:
-    """Check what stands outside of the texts that redaction reads: names and choices have no room for anything else."""
+def check_tools(fields: JsonObject) -> None:
+    """Check tools and choices of tools as chat completions have them.
+
+    They stand outside of the texts that redaction reads: names and choices have no room for anything else.
+    """
     for name in ("tools", "functions"):
-        _check_objects(name, fields.get(name))
+        check_objects(name, fields.get(name))
         for index, tool in enumerate(fields.get(name) or ()):
             _check_names(f"{name}[{index}]", tool)
     if not isinstance(fields.get("parallel_tool_calls"), bool | None):
-        raise _invalid(
+        raise invalid(
             "parallel_tool_calls", "`parallel_tool_calls` must be true or false", "Correct it, or leave it out."
         )
     for name in ("tool_choice", "function_call"):
@@ -128,7 +201,7 @@ def _check_tools(fields: JsonObject) -> None:
         if choice is None or (isinstance(choice, str) and choice in _TOOL_CHOICES):
             continue
         if not isinstance(choice, dict) or not set(choice) <= _CHOICE_FIELDS:
-            raise _invalid(
+            raise invalid(
                 name, f"`{name}` must be none, auto, required, or name a tool", "Correct it, or leave it out."
             )
         _check_choice(name, choice)
@@ -144,7 +217,7 @@ def _check_choice(place: str, choice: Any) -> None:
         for value in choice:
             _check_choice(place, value)
     elif not (isinstance(choice, str) and _NAME.fullmatch(choice)):
-        raise _invalid(place, f"`{place}` holds something that is no name of a tool", "Correct it, or leave it out.")
+        raise invalid(place, f"`{place}` holds something that is no name of a tool", "Correct it, or leave it out.")
 
 
 def _check_names(place: str, tool: JsonObject) -> None:
@@ -152,33 +225,37 @@ def _check_names(place: str, tool: JsonObject) -> None:
         name = holder.get("name") if isinstance(holder, dict) else None
         if name is not None and not (isinstance(name, str) and _NAME.fullmatch(name)):
             words = f"{place} has a name that is not made of letters, digits, _, . and - (64 at most)"
-            raise _invalid(place, words, "Rename the tool.")
+            raise invalid(place, words, "Rename the tool.")
     if not isinstance(tool.get("type"), str | None) or not isinstance(tool.get("function"), dict | None):
-        raise _invalid(place, f"{place} is not shaped like a tool", 'Send {"type": "function", "function": {…}}.')
+        raise invalid(place, f"{place} is not shaped like a tool", 'Send {"type": "function", "function": {…}}.')
 
 
-def _check_objects(place: str, value: Any) -> None:
+def check_objects(place: str, value: Any) -> None:
+    """Check that a value, if there is one, is a list of objects."""
     if value is not None and not (isinstance(value, Sequence) and all(isinstance(item, dict) for item in value)):
-        raise _invalid(place, f"{place} must be a list of objects", "Correct it, or leave it out.")
+        raise invalid(place, f"{place} must be a list of objects", "Correct it, or leave it out.")
 
 
-def _check_count(fields: JsonObject, name: str, most: int) -> None:
+def check_count(fields: JsonObject, name: str, most: int = _MOST_TOKENS) -> None:
+    """Check that a field, if there is one, counts something."""
     value = fields.get(name)
     if value is None:
         return
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
-        raise _invalid(name, f"`{name}` must be a whole number from 1 to {most}", "Correct it, or leave it out.")
+        raise invalid(name, f"`{name}` must be a whole number from 1 to {most}", "Correct it, or leave it out.")
 
 
-def _include_usage(options: Any) -> bool:
+def read_include_usage(options: Any) -> bool:
+    """Return whether a stream's usage was asked for."""
     if options is None:
         return False
     if not isinstance(options, dict):
-        raise _invalid(
+        raise invalid(
             "stream_options", "`stream_options` must be an object", 'Send {"include_usage": true} or nothing.'
         )
     return options.get("include_usage") is True
 
 
-def _invalid(param: str | None, message: str, hint: str) -> Refusal:
+def invalid(param: str | None, message: str, hint: str) -> Refusal:
+    """Return the refusal of a body that is not in OpenAI's shape; the message is a clause without its full stop."""
     return Refusal("invalid_request", f"{message[0].upper()}{message[1:]}.", hint=hint, param=param)

@@ -18,7 +18,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 LLMGUARD = ROOT / ".venv" / "bin" / "llmguard"
 _RULES_VARIABLE = "LLMGUARD_TESTS_COMPILED_RULES"
-_START_SECONDS = 90
+_START_SECONDS = 300
 _STOP_SECONDS = 60
 
 

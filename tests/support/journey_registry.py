@@ -20,6 +20,7 @@ def a_registry(provider_url: str = "http://127.0.0.1:9/v1", *, quota: str = "{re
           remote:   {{provider: server, target: remote-1, max_sensitivity: confidential, price: {{input: 1, output: 4}}}}
           by-char:  {{provider: server, target: remote-1+chars=1, max_sensitivity: confidential, price: {{input: 1, output: 4}}}}
           tools:    {{provider: server, target: remote-1+chars=1+tools, max_sensitivity: confidential, price: {{input: 1, output: 4}}}}
+          vectors:  {{provider: server, target: text-embedding-3-small, mode: embedding, max_sensitivity: confidential, price: {{input: 1, output: 0}}}}
           public:   {{provider: echo, target: echo-1, max_sensitivity: public, price: {{input: 0, output: 0}}}}
           small:    {{provider: echo, target: echo-1, max_sensitivity: restricted, context_tokens: 50, price: {{input: 0, output: 0}}}}
         presets:
@@ -50,6 +51,24 @@ def a_registry(provider_url: str = "http://127.0.0.1:9/v1", *, quota: str = "{re
             model: tools
             tools: allowed
             parameters: {{max_tokens: {{max: 300}}}}
+            redaction: standard
+          - name: forms
+            version: 1
+            status: approved
+            owner: coe@example.com
+            why: Another program reads the answer.
+            model: remote
+            images: allowed
+            parameters: {{max_tokens: {{max: 300}}, response_format: {{}}, logprobs: {{}}, top_logprobs: {{}}}}
+            extra_parameters: [brand_new]
+            redaction: standard
+          - name: vectors
+            version: 1
+            status: approved
+            owner: coe@example.com
+            why: Search needs vectors.
+            model: vectors
+            parameters: {{dimensions: {{max: 512}}}}
             redaction: standard
           - name: clamped
             version: 1
@@ -116,7 +135,7 @@ def a_registry(provider_url: str = "http://127.0.0.1:9/v1", *, quota: str = "{re
             status: approved
             sensitivity: internal
             origins: [https://apps.example.com]
-            presets: [chat, by-char, tools, clamped, echo, strict, small, public, old]
+            presets: [chat, by-char, tools, forms, vectors, clamped, echo, strict, small, public, old]
             quota: {quota}
           other:
             owner: lee@example.com
