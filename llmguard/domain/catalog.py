@@ -11,6 +11,7 @@ from llmguard.domain.money import Price
 JsonScalar = str | int | float | bool
 ProviderKind = Literal["echo", "openai", "litellm"]
 ModelMode = Literal["chat", "embedding"]
+ModelApi = Literal["chat_completions", "responses"]
 PresetStatus = Literal["draft", "approved", "deprecated", "retired"]
 AppStatus = Literal["draft", "sandbox", "approved", "suspended", "retired"]
 OnViolation = Literal["refuse", "clamp"]
@@ -77,6 +78,7 @@ class Model:
     max_output_tokens: int | None = None
     max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
     mode: ModelMode = "chat"  # what it answers: conversations, or texts with their vectors
+    api: ModelApi = "chat_completions"  # which of OpenAI's two wires a provider of kind openai is asked by
     weight: int = 1  # its share of the requests, among the targets of one model
     siblings: tuple["Model", ...] = ()
 

@@ -33,7 +33,7 @@ class AnswerLimits:
 
 
 class AnswerReader:
-    """One answer with status 200; use either `completion` or `next_chunk`."""
+    """One answer with status 200; use one of `completion`, `json`, `next_chunk` and `next_event`."""
 
     def __init__(self, model: Model, response: aiohttp.ClientResponse, limits: AnswerLimits) -> None:
         self._model = model
@@ -73,6 +73,40 @@ class AnswerReader:
         Raises:
             AttemptFailed: it ends before it is complete, reports an error, or is not a stream of chunks.
         """
+        event = await self._next_event()
+        if event is None:
+            if self._begun and self._begun <= self._finished:
+                return None
+            raise failures.broken_off(self._model)
+        if event.data == _DONE:
+            await self.read_to_end()
+            return None
+        return self._read_chunk(event)
+
+    async def next_event(self) -> JsonObject:
+        """Return the JSON object of the next event of a stream whose last event says that it is the last.
+
+        Raises:
+            AttemptFailed: the stream ends, reports an error, or has something else than events of JSON objects.
+        """
+        event = await self._next_event()
+        if event is None or event.data == _DONE:
+            raise failures.broken_off(self._model)
+        if event.name == "error":
+            raise failures.said_error(self._model)
+        return _read_answer(self._model, event.data)
+
+    async def read_to_end(self) -> None:
+        """Read what is left of the body, which is nothing; a server that does not end it loses its connection."""
+        try:
+            async with asyncio.timeout(self._limits.end_of_body_seconds):
+                while await self._read_piece():
+                    pass
+        except (aiohttp.ClientError, OSError):  # TimeoutError is an OSError
+            self._response.close()
+
+    async def _next_event(self) -> Event | None:
+        """Return the next event; None where the body ends or breaks off."""
         if self._response.content_type != "text/event-stream":
             raise failures.not_understood(self._model)
         while not self._events:
@@ -82,16 +116,10 @@ class AnswerReader:
             except EventTooLarge:
                 raise failures.too_large(self._model) from None
             except (aiohttp.ClientError, OSError):
-                piece = b""
+                return None
             if not piece:
-                if self._begun and self._begun <= self._finished:
-                    return None
-                raise failures.broken_off(self._model)
-        event = self._events.popleft()
-        if event.data == _DONE:
-            await self._read_to_end()
-            return None
-        return self._read_chunk(event)
+                return None
+        return self._events.popleft()
 
     async def _read_whole(self) -> bytearray:
         content = bytearray()
@@ -119,15 +147,6 @@ class AnswerReader:
             if choice.get("finish_reason"):
                 self._finished.add(index)
         return chunk
-
-    async def _read_to_end(self) -> None:
-        """Read what is left of the body, which is nothing; a server that does not end it loses its connection."""
-        try:
-            async with asyncio.timeout(self._limits.end_of_body_seconds):
-                while await self._read_piece():
-                    pass
-        except (aiohttp.ClientError, OSError):  # TimeoutError is an OSError
-            self._response.close()
 
 
 def read_error(content: bytes | bytearray) -> JsonObject:

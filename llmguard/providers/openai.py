@@ -1,7 +1,7 @@
 """Providers that speak OpenAI's wire format, straight over aiohttp: 13 times httpx's throughput (ANCHORS.md)."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from email.utils import parsedate_to_datetime
 from importlib.metadata import version
 from typing import Final
@@ -9,7 +9,7 @@ from typing import Final
 import aiohttp
 import msgspec
 
-from llmguard.domain.catalog import Model
+from llmguard.domain.catalog import Model, ModelApi
 from llmguard.domain.chat import JsonObject
 from llmguard.domain.clock import Clock
 from llmguard.providers import failures
@@ -17,10 +17,13 @@ from llmguard.providers.adapter import asks_embeddings
 from llmguard.providers.answer import AnswerLimits, AnswerReader, read_error
 from llmguard.providers.embeddings import plain_embeddings
 from llmguard.providers.keys import read_key
+from llmguard.providers.responses_answer import ResponseEvents, completion_of
+from llmguard.providers.responses_request import responses_request
 from llmguard.providers.tokens import TokenCounter
 
 DEFAULT_BASE_URL: Final = "https://api.openai.com/v1"
 
+_PATHS: Final[dict[ModelApi, str]] = {"chat_completions": "chat/completions", "responses": "responses"}
 _OK: Final = 200
 _BAD_REQUEST: Final = 400
 _LARGEST_ERROR_BYTES: Final = 64 * 1024
@@ -64,11 +67,16 @@ class OpenAiAdapter:
         Raises:
             AttemptFailed: before or between chunks.
         """
-        headers = self._headers(model, trace_id)
-        response = await self._post(model, body, headers)
+        path = "embeddings" if asks_embeddings(body) else _PATHS[model.api]
+        as_response = path == _PATHS["responses"]
+        sent = responses_request(model, body) if as_response else body
+        response = await self._post(model, path, sent, self._headers(model, trace_id))
         try:
             answer = AnswerReader(model, response, self._limits)
-            if asks_embeddings(body):
+            if as_response:
+                async for translated in _from_response(model, answer, stream=bool(body.get("stream"))):
+                    yield translated
+            elif asks_embeddings(body):
                 yield await asyncio.to_thread(plain_embeddings, model, body, await answer.json(), self._tokens)
             elif body.get("stream"):
                 while (chunk := await answer.next_chunk()) is not None:
@@ -96,17 +104,19 @@ class OpenAiAdapter:
             headers["authorization"] = f"Bearer {key}"
         return headers
 
-    async def _post(self, model: Model, body: JsonObject, headers: Mapping[str, str]) -> aiohttp.ClientResponse:
+    async def _post(
+        self, model: Model, path: str, body: JsonObject, headers: Mapping[str, str]
+    ) -> aiohttp.ClientResponse:
         """Return a response with status 200; asks a second time if the server does not know stream_options."""
         base_url = model.provider.base_url or DEFAULT_BASE_URL
         if base_url in self._without_stream_options:
             body = _without_stream_options(body)
-        response = await self._send(model, body, headers)
+        response = await self._send(model, path, body, headers)
         if response.status == _OK:
             return response
         error = await self._read_error(response)
         if response.status == _BAD_REQUEST and "stream_options" in body and _names_stream_options(error):
-            response = await self._send(model, _without_stream_options(body), headers)
+            response = await self._send(model, path, _without_stream_options(body), headers)
             if response.status == _OK:
                 # Only now is it sure that this was the trouble: the error text alone could repeat an app's words.
                 self._without_stream_options.add(base_url)
@@ -120,8 +130,9 @@ class OpenAiAdapter:
             may_retry=response.headers.get("x-should-retry") != "false",
         )
 
-    async def _send(self, model: Model, body: JsonObject, headers: Mapping[str, str]) -> aiohttp.ClientResponse:
-        path = "embeddings" if asks_embeddings(body) else "chat/completions"
+    async def _send(
+        self, model: Model, path: str, body: JsonObject, headers: Mapping[str, str]
+    ) -> aiohttp.ClientResponse:
         url = f"{(model.provider.base_url or DEFAULT_BASE_URL).rstrip('/')}/{path}"
         connect_seconds = model.provider.connect_timeout_seconds
         # First byte and whole answer are timed by the call, which also knows the retries.
@@ -129,7 +140,7 @@ class OpenAiAdapter:
         try:
             content = msgspec.json.encode(body)
         except ValueError:  # half of a surrogate pair, which no UTF-8 can carry; the exception would hold the text
-            named = "input" if asks_embeddings(body) else "messages"
+            named = "messages" if "messages" in body else "input"
             raise failures.invalid_request(model, None, named, reached=False) from None
         try:
             return await self._open().post(url, data=content, headers=headers, timeout=timeout, allow_redirects=False)
@@ -163,6 +174,22 @@ class OpenAiAdapter:
             return _bounded((date - self._clock.now()).total_seconds())
         except (KeyError, ValueError, TypeError):  # TypeError: a date without a zone
             return None
+
+
+async def _from_response(model: Model, answer: AnswerReader, *, stream: bool) -> AsyncIterator[JsonObject]:
+    """Yield what the Responses API answers as a chat.completion, or its chunks."""
+    if not stream:
+        yield completion_of(model, await answer.json())
+        return
+    events = ResponseEvents(model)
+    ended = False
+    while not ended:
+        chunks = events.read(await answer.next_event())
+        ended = events.ended
+        if ended:
+            await answer.read_to_end()
+        for chunk in chunks:
+            yield chunk
 
 
 def _bounded(seconds: float) -> float:

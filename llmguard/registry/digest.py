@@ -29,11 +29,12 @@ def content_digest(content: dict[str, Any]) -> str:
 def preset_digest(preset: PresetEntry, targets_of: Callable[[str], list[Target]]) -> str:
     """Return the digest of what decides how a preset version behaves; two versions that behave alike share it.
 
-    In: the targets that its model and fallbacks stand for, parameters, system prompt, tools, media, redaction profile,
-    extra parameters, response filters, on_violation, on_quota. Out: status, sunset, successor, owner and why, which may
-    change; the provider's base URL, key, time-outs and prices, and the weights of targets, which are operations (the
-    digest of the registry has them); the names of models. Settings that have their default are left out, so that a
-    setting that llmguard learns later changes no digest of today, and no default may ever change.
+    In: the targets that its model and fallbacks stand for, parameters, system prompt, tools, media, provider_state,
+    redaction profile, extra parameters, response filters, on_violation, on_quota. Out: status, sunset, successor, owner
+    and why, which may change; the provider's base URL, key, time-outs and prices, and the weights and the API of
+    targets, which are operations (the digest of the registry has them); the names of models. Settings that have their
+    default are left out, so that a setting that llmguard learns later changes no digest of today, and no default may
+    ever change.
     """
     content: dict[str, Any] = {  # plain values, as JSON has them
         "target": _targets(targets_of(preset.model)),
@@ -48,6 +49,7 @@ def preset_digest(preset: PresetEntry, targets_of: Callable[[str], list[Target]]
         "audio": preset.audio,
         "files": preset.files,
         "extra_parameters": sorted(preset.extra_parameters),
+        "provider_state": preset.provider_state,
         "redaction": preset.redaction,
         "response_filters": sorted(preset.response.filters),
         "on_violation": preset.on_violation,
@@ -62,6 +64,7 @@ def preset_digest(preset: PresetEntry, targets_of: Callable[[str], list[Target]]
         "audio": "forbidden",
         "files": "forbidden",
         "extra_parameters": [],
+        "provider_state": "forbidden",
         "redaction": "standard",
         "response_filters": [],
         "on_violation": "refuse",

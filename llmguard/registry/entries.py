@@ -8,6 +8,7 @@ from llmguard.domain.catalog import (
     DEFAULT_TIME_ZONE,
     AppStatus,
     MediaRule,
+    ModelApi,
     ModelMode,
     OnViolation,
     PresetStatus,
@@ -140,6 +141,11 @@ class ModelEntry(Entry):
     max_tokens_field: Literal["max_tokens", "max_completion_tokens"] | None = Field(
         None, description="How the provider calls the output limit; default: max_tokens, or as OpenAI's model wants it."
     )
+    api: ModelApi = Field(
+        "chat_completions",
+        description="chat_completions, or responses for models of kind openai that answer on /v1/responses only, and "
+        "for presets with provider_state.",
+    )
     mode: ModelMode | None = Field(
         None, description="chat, or embedding (vectors of texts); default: LiteLLM's map, else chat."
     )
@@ -185,6 +191,11 @@ class PresetEntry(Entry):
     files: MediaRule = Field("forbidden", description="Whether apps may send files; nothing in them is hidden.")
     extra_parameters: list[ParameterName] = Field(
         [], description="Fields of a request that llmguard does not know yet, which apps may send all the same."
+    )
+    provider_state: MediaRule = Field(
+        "forbidden",
+        description="Whether apps may continue a conversation that the provider keeps (previous_response_id, store); "
+        "only with models of api: responses.",
     )
     redaction: Text = Field("standard", description="A profile of redaction/profiles.yaml.")
     response: ResponseEntry = Field(

@@ -25,7 +25,8 @@ def changed_presets(document: Document, accepted: Mapping[str, str]) -> Iterator
         yield Problem(
             ("presets", index),
             f"{preset_id} was approved with other content, and versions are immutable: its model's target, parameters, "
-            "system prompt, tools, media, extra parameters, redaction, response filters or on_violation changed",
+            "system prompt, tools, media, provider_state, extra parameters, redaction, response filters or "
+            "on_violation changed",
             value=preset_id,
             fix=f"put it back as it was, and add the change as a new entry with version: {successor}",
         )

@@ -29,6 +29,7 @@ def reference_problems(document: Document, profiles: Collection[str], prices: Pr
         loc: Loc = ("presets", index)
         yield from _target_problems(document, loc, preset)
         yield from _mode_problems(document, loc, preset, prices)
+        yield from _provider_state_problems(document, loc, preset)
         yield from _state_problems(document, loc, preset)
         yield from _profile_problems(loc, preset, profiles)
         yield from parameter_problems((*loc, "parameters"), as_mapping(preset.get("parameters")))
@@ -59,6 +60,9 @@ def _model_problems(document: Document, prices: PriceMap) -> Iterator[Problem]:
             provider, target = place.get("provider"), place.get("target")
             if isinstance(provider, str) and provider not in document.providers:
                 yield _unknown((*loc, "provider"), "provider", provider, document.providers)
+            if model.get("api") == "responses" and document.providers.get(str(provider), {}).get("kind") != "openai":
+                fix = "remove `api`, or name a provider of kind: openai"
+                yield Problem((*loc, "provider"), "api: responses is for providers of kind: openai", fix=fix)
             if not isinstance(target, str) or not isinstance(provider, str):
                 continue
             if (provider, target) in tried:
@@ -152,6 +156,23 @@ def _mode_problems(document: Document, loc: Loc, preset: Mapping[str, Any], pric
                 f"'{fallback}' is a model for {other} and cannot stand in for a model for {mode}",
                 value=fallback,
                 fix=f"name a model for {mode}, or correct `mode` of '{fallback}'",
+            )
+
+
+def _provider_state_problems(document: Document, loc: Loc, preset: Mapping[str, Any]) -> Iterator[Problem]:
+    """Yield models that cannot keep a conversation where a preset lets apps continue one."""
+    if preset.get("provider_state") != "allowed":
+        return
+    named: list[tuple[Loc, str]] = [((*loc, "model"), str(preset.get("model")))]
+    named += [((*loc, "fallbacks", index), name) for index, name in as_texts(preset.get("fallbacks"))]
+    for here, name in named:
+        model = document.models.get(name)
+        if model is not None and model.get("api") != "responses":
+            yield Problem(
+                here,
+                f"provider_state is allowed, and '{name}' does not answer by OpenAI's Responses API",
+                value=name,
+                fix=f"write api: responses at '{name}' if its provider knows that API, or provider_state: forbidden",
             )
 
 

@@ -11,6 +11,9 @@ KEY = "sk-upstream-secret-1234567890"
 SAID = "Grüße an Dana Müller, dana@example.com, 😀"
 
 
+_OF_MODELS = ("max_tokens_field", "context_tokens", "api", "mode")
+
+
 class Pauses:
     """Records the pauses between attempts instead of sleeping, and moves its clock; draws always 0.5."""
 
@@ -28,7 +31,7 @@ class Pauses:
 
 
 def a_remote(server, behaviour="", *, name="gpt-4o-mini", **changes):
-    model = {field: changes.pop(field) for field in ("max_tokens_field", "context_tokens") if field in changes}
+    model = {field: changes.pop(field) for field in _OF_MODELS if field in changes}
     facts = {"name": "openai", "kind": "openai", "base_url": server.base_url, "api_key_env": "UPSTREAM_KEY"}
     target = f"gpt-4o-mini+{behaviour}" if behaviour else "gpt-4o-mini"
     return a_model(name=name, target=target, provider=a_provider(**(facts | changes)), **model)

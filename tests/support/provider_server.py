@@ -3,6 +3,8 @@
 In process: `with ProviderServer() as server: ... server.base_url`. Alone: `python provider_server.py --port 9000`
 (it prints `{"base_url": ...}`; `GET /_received`, `GET /_reported` and `POST /_script` do what the attributes do).
 
+`POST /v1/embeddings` answers vectors; `POST /v1/responses` answers what `answer=` or `events=` say.
+
 Behaviour is a text of words joined by `+`, taken from the first of: the `model` of the request after its first `+`
 (`gpt-4o-mini+chars=1`), the queue of `server.queue(...)`, the standing `server.script(...)`.
 
@@ -248,7 +250,7 @@ class Exchange:
             if part in self.request.path:
                 return await wire(self)
         embeds = self.request.path.endswith("/embeddings")
-        if not embeds and not self.request.path.endswith("/chat/completions"):
+        if not embeds and not self.request.path.endswith(("/chat/completions", "/responses")):
             await self.send_json(404, {"error": {"message": "no such path", "code": "not_found"}})
             return True
         body = self.request.json
@@ -366,7 +368,7 @@ class Exchange:
         chunks = json.loads(self.how["events"]) if "events" in self.how else self.chunks(body)
         if "events" not in self.how and usage and (body.get("stream_options") or {}).get("include_usage"):
             chunks.append({**_envelope(body, "chat.completion.chunk"), "choices": [], "usage": usage})
-        events = [b"data: " + json.dumps(chunk, ensure_ascii=False).encode() + b"\n\n" for chunk in chunks]
+        events = [_event_of(chunk) for chunk in chunks]
         if "garbage" in self.how:
             events.insert(2, b"data: {not json\n\n")
         if "sse_error" in self.how:
@@ -375,7 +377,7 @@ class Exchange:
             events.insert(2, name + b"data: " + said + b"\n\n")
         if "empty" in self.how:
             events.clear()
-        if "no_done" not in self.how and "no_finish" not in self.how:
+        if "no_done" not in self.how and not self.request.path.endswith("/responses") and "no_finish" not in self.how:
             events.append(b"data: [DONE]\n\n")
         return events
 
@@ -469,6 +471,12 @@ def _head(status: int, lines: list[str]) -> bytes:
 
 def _envelope(body: dict, kind: str) -> dict:
     return {"id": "chatcmpl-test", "object": kind, "created": 1795435200, "model": body.get("model")}
+
+
+def _event_of(chunk: dict) -> bytes:
+    """Return one event; those of the Responses API have a name, their type."""
+    name = f"event: {chunk['type']}\n" if "type" in chunk else ""
+    return f"{name}data: {json.dumps(chunk, ensure_ascii=False)}\n\n".encode()
 
 
 def vector_of(text: str, dimensions: int) -> list[float]:

@@ -124,6 +124,21 @@ def test_which_targets_a_model_has_counts_and_their_order_weights_and_spelling_d
     assert several.digest == mixed.digest != single.digest == spelled.digest
 
 
+def test_provider_state_counts_and_the_api_of_a_model_does_not():
+    document = a_document()
+    plain = {"provider": "openai", "target": "gpt-4o", "max_sensitivity": "internal"}
+    document["models"] |= {"a": plain, "b": plain | {"api": "responses"}}
+    document["presets"] = [
+        a_preset_entry(model="a", fallbacks=[], provider_state="forbidden"),
+        a_preset_entry(version=2, model="b", fallbacks=[]),
+        a_preset_entry(version=3, model="b", fallbacks=[], provider_state="allowed"),
+    ]
+
+    one, two, three = registry_of(as_source(document)).presets["summarise"]
+
+    assert one.digest == two.digest != three.digest
+
+
 def test_the_order_of_fallbacks_counts_and_that_of_tools_does_not():
     document = a_document()
     document["models"]["echo-2"] = document["models"]["echo-1"] | {"target": "echo-2"}

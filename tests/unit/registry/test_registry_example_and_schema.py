@@ -13,6 +13,7 @@ from llmguard.registry.schema import registry_schema
 from tests.support.registries import PROFILES
 
 EXAMPLE = Path(__file__).parents[3] / "registry.yaml"
+GUIDE = EXAMPLE.parent / "docs" / "guides" / "providers.md"
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +53,16 @@ def test_the_commented_out_parts_of_the_example_are_right_too():
     assert checked.findings == ()
     assert set(checked.registry.providers) == {"echo", "openai", "local", "claude"}
     assert set(checked.registry.models) == {"echo-1", "gpt-4o-mini", "embed-small", "claude-sonnet"}
+
+
+def test_the_example_of_the_guide_to_providers_is_right():
+    example = re.search(r"```yaml\n(.*?)```", GUIDE.read_text(), re.DOTALL).group(1)
+
+    checked = check_source(f"version: 1\n{example}".encode(), file="guide", profiles=PROFILES, accepted={})
+
+    assert checked.findings == ()
+    assert [target.weight for target in checked.registry.models["gpt-4o-mini"].targets] == [3, 1]
+    assert checked.registry.models["embed-small"].mode == "embedding"
 
 
 def parts_of(schema):

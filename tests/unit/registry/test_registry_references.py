@@ -114,6 +114,35 @@ def test_a_model_without_a_place_to_answer_is_found(field):
     assert f"models.gpt-4o-mini.{field}: '{field}' is missing" in "".join(texts(document))
 
 
+def test_provider_state_needs_models_that_answer_by_the_responses_api():
+    document = a_document()
+    document["models"]["other"] = {
+        "provider": "openai",
+        "target": "gpt-4o",
+        "max_sensitivity": "internal",
+        "api": "responses",
+    }
+    document["presets"][0] |= {"model": "other", "fallbacks": ["gpt-4o-mini"], "provider_state": "allowed"}
+
+    (found,) = texts(document)
+    document["models"]["gpt-4o-mini"]["api"] = "responses"
+    registry = check(document).registry
+
+    assert found.startswith("presets[0].fallbacks[0]: provider_state is allowed, and 'gpt-4o-mini' does not answer by")
+    assert "write api: responses at 'gpt-4o-mini'" in found
+    assert registry.presets["summarise"][0].provider_state == "allowed"
+    assert registry.models["other"].api == "responses"
+
+
+def test_the_responses_api_is_for_providers_of_kind_openai():
+    document = a_document()
+    document["models"]["echo-1"]["api"] = "responses"
+
+    (found,) = texts(document)
+
+    assert found.startswith("models.echo-1.provider: api: responses is for providers of kind: openai")
+
+
 def test_a_fallback_of_another_mode_is_found():
     document = a_document()
     document["models"]["find"] = {
