@@ -21,6 +21,7 @@ from llmguard.identity.key_store import KeyStore
 from llmguard.identity.keyring import Keyring
 from llmguard.providers.calling import Providers
 from llmguard.providers.tokens import TokenCounter
+from llmguard.quota.gate import OverageGate
 from llmguard.quota.ledger import Ledger
 from llmguard.redaction.analyzer import Analyzer
 from llmguard.redaction.check import check_rules
@@ -81,6 +82,7 @@ class Worker:
             ledger=self._ledger,
             providers=self._providers,
             recorder=self._recorder,
+            overage=OverageGate(settings.data / "state.db", clock),
         )
         probes = Probes(metrics, environ.get(METRICS_FOLDER_VARIABLE), self._problems)
         self.site = Site(self._services, probes, TraceReader(settings.data).show, self._running)

@@ -19,6 +19,7 @@ _COMMANDS = {
     "presets": ("llmguard.cli.presets", "Look at presets and compare their versions."),
     "redaction": ("llmguard.cli.redaction", "Try and test the redaction rules."),
     "quota": ("llmguard.cli.quota", "See where an app stands."),
+    "overage": ("llmguard.cli.overage", "Ask for more quota, and decide about it."),
     "traces": ("llmguard.cli.traces", "Find and read traces."),
 }
 

@@ -21,6 +21,8 @@ from llmguard.policy.parameters import MAX_TOKENS
 from llmguard.redaction.redactor import Redacted
 from llmguard.registry.resolve import resolve_preset
 
+SHORTEST_ANSWER_TOKENS = 16  # less is no answer to anybody
+
 
 @dataclass(frozen=True, slots=True)
 class Incoming:
@@ -51,7 +53,7 @@ async def govern(services: Services, record: Record, incoming: Incoming) -> Asyn
         redacted = await redact(services, record, caller, preset, decided_request(request, decision))  # 4
         body = compose(preset, redacted.request)
         answer = answer_for(request, redacted)
-        await reserve(services, record, caller, decision, body)  # 5
+        body = await reserve(services, record, caller, preset, decision, body)  # 5
         call = services.providers.call(decision.models, body, trace_id=record.trace.trace_id)
         record.calling(call)
         async with call:  # 6
@@ -126,15 +128,45 @@ def compose(preset: Preset, request: ChatRequest) -> JsonObject:
     return body
 
 
-async def reserve(services: Services, record: Record, caller: Caller, decision: Decision, body: JsonObject) -> None:
-    """Step 5: hold the most that this request can cost, at the dearest model that may answer it."""
+async def reserve(
+    services: Services, record: Record, caller: Caller, preset: Preset, decision: Decision, body: JsonObject
+) -> JsonObject:
+    """Step 5: hold the most that this request can cost, at the dearest model that may answer it.
+
+    Where the preset clamps to what is left, the ledger decides how much that is as it books it, so that two requests
+    never get the same rest.
+
+    Returns:
+        The body for the provider, with the `max_tokens` that is paid for.
+    """
     input_tokens = max(services.tokens.input_allowance(body, model) for model in decision.models)
-    output_tokens = int(body.get(MAX_TOKENS, 0)) * int(body.get("n", 1))  # embeddings have no output
-    most = Usage(input_tokens, output_tokens)
     refuse_too_long(decision, input_tokens)
-    cost = max(most.most_nano_usd(model.price, body.get("service_tier")) for model in decision.models)
-    amount = Amount(1, most.total_tokens, cost)
-    record.reserved(await services.ledger.reserve(record.trace.trace_id, caller.app, amount), input_tokens)
+    asked, choices = int(body.get(MAX_TOKENS, 0)), int(body.get("n", 1))  # embeddings have no output
+    least = least_worth_having(preset, asked)
+    spare = 1 if least < asked else 0  # nano-dollars: costs between the two are rounded, and never below the exact one
+
+    def amount(max_tokens: int) -> Amount:
+        usage = Usage(input_tokens, max_tokens * choices)
+        cost = max(usage.most_nano_usd(model.price, body.get("service_tier")) for model in decision.models)
+        return Amount(1, usage.total_tokens, cost + spare)
+
+    hold = await services.ledger.reserve(
+        record.trace.trace_id, caller.app, amount(asked), least=amount(least), steps=asked - least
+    )
+    record.reserved(hold, input_tokens)
+    paid = (hold.amount.tokens - input_tokens) // choices
+    if paid == asked:
+        return body
+    record.clamped(MAX_TOKENS)
+    return body | {MAX_TOKENS: paid}
+
+
+def least_worth_having(preset: Preset, asked: int) -> int:
+    """Return how far `max_tokens` may be lowered to what is left of a quota."""
+    if preset.on_quota == "refuse":
+        return asked
+    rule = preset.parameters.get(MAX_TOKENS)
+    return min(asked, max(SHORTEST_ANSWER_TOKENS, int(rule.minimum) if rule is not None and rule.minimum else 0))
 
 
 def answer_for(request: ChatRequest, redacted: Redacted) -> Answer:

@@ -148,6 +148,11 @@ class Record(AbstractAsyncContextManager["Record"]):
         self.standings = hold.standings
         self._step("reserve")
 
+    def clamped(self, parameter: str) -> None:
+        """Say, in the headers and in the trace, that a parameter was lowered to what is left of the quota."""
+        self.adjusted = (*self.adjusted, *({parameter} - set(self.adjusted)))
+        self.trace.decision = self.trace.decision | {"adjusted": list(self.adjusted), "clamped_to_quota": parameter}
+
     def calling(self, call: Call) -> None:
         """Step 6 begins; `call` knows at any time which model it is at, and whether a provider was reached."""
         self._call = call

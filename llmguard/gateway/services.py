@@ -8,6 +8,7 @@ from llmguard.gateway.recorder import Recorder
 from llmguard.identity.keyring import Keyring
 from llmguard.providers.calling import Providers
 from llmguard.providers.tokens import TokenCounter
+from llmguard.quota.gate import OverageGate
 from llmguard.quota.ledger import Ledger
 from llmguard.redaction.redactor import Redactor
 
@@ -27,3 +28,4 @@ class Services:
     ledger: Ledger
     providers: Providers
     recorder: Recorder
+    overage: OverageGate

@@ -16,6 +16,8 @@ from llmguard.web.data_plane import Governed, Listing, NotFound, no_such_method,
 from llmguard.web.embeddings import EMBEDDINGS, EmbeddingExchange
 from llmguard.web.exchange import OpenExchange
 from llmguard.web.listings import ShowModel, list_models, show_standing
+from llmguard.web.overage import PATH as OVERAGE
+from llmguard.web.overage import RequestOverage, list_overage
 from llmguard.web.probes import Probes
 from llmguard.web.responses_answer import ResponsesExchange
 from llmguard.web.responses_request import RESPONSES
@@ -68,6 +70,8 @@ def build_app(site: Site) -> FastAPI:
         *_data_plane(services, "/v1/models", "GET", Listing(services, "/v1/models", list_models)),
         *_data_plane(services, "/v1/models/{model:path}", "GET", ShowModel(services)),
         *_data_plane(services, "/v1/me", "GET", Listing(services, "/v1/me", show_standing)),
+        *_data_plane(services, OVERAGE, "POST", RequestOverage(services))[:1],
+        *_data_plane(services, OVERAGE, "GET", Listing(services, OVERAGE, list_overage)),
         Route("/healthz", probes.alive, methods=["GET"]),
         Route("/readyz", probes.ready, methods=["GET"]),
         Route("/metrics", probes.scrape, methods=["GET"]),

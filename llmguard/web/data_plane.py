@@ -66,11 +66,12 @@ class Governed:
 class Listing:
     """A `GET` of the data plane: authenticated and traced like every request, answered at once."""
 
-    def __init__(self, services: Services, endpoint: str, present: Present) -> None:
+    def __init__(self, services: Services, endpoint: str, present: Present, *, status: int = 200) -> None:
         """Answer with what `present` returns; `endpoint` is what the trace says, never what was typed."""
         self._services = services
         self._endpoint = endpoint
         self._present = present
+        self._status = status
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -84,7 +85,7 @@ class Listing:
         except Exception as error:  # noqa: BLE001 - the border: whatever it is, the caller gets an answer of ours
             await door.fail(error)
         else:
-            await door.send_json(200, body, [])
+            await door.send_json(self._status, body, [])
 
 
 class NotFound:

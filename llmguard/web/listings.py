@@ -1,8 +1,11 @@
 """What an app can ask about itself: its presets as OpenAI models, and where it stands."""
 
+import asyncio
+
 from starlette.types import Receive, Scope, Send
 
 from llmguard.catalog.facts import rule_json, standing_json
+from llmguard.catalog.overage import grant_json
 from llmguard.domain.catalog import Caller, Preset
 from llmguard.domain.chat import JsonObject
 from llmguard.gateway.recorder import Record
@@ -38,6 +41,7 @@ async def show_standing(services: Services, record: Record, caller: Caller) -> J
         "key_id": caller.key_id,
         "presets": [preset.id for preset in presets],
         "quota": [standing_json(standing) for standing in record.standings],
+        "grants": [grant_json(grant) for grant in await asyncio.to_thread(services.overage.grants, app)],
     }
 
 

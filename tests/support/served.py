@@ -19,6 +19,7 @@ from llmguard.identity.key_store import KeyStore
 from llmguard.identity.keyring import Keyring
 from llmguard.providers.calling import Providers
 from llmguard.providers.tokens import TokenCounter
+from llmguard.quota.gate import OverageGate
 from llmguard.quota.ledger import Ledger
 from llmguard.redaction.redactor import Redactor
 from llmguard.traces.reader import TraceReader
@@ -77,6 +78,7 @@ class Served:
             ledger=self.ledger,
             providers=Providers(environ={}, clock=clock, tokens=tokens),
             recorder=self.recorder,
+            overage=OverageGate(data / "state.db", clock),
         )
         probes = Probes(self.recorder.metrics, None, list)
         app = build_app(Site(self.services, probes, self.reader.show, self._running))
