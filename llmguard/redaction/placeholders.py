@@ -19,6 +19,7 @@ import re
 import sys
 import unicodedata
 from collections.abc import Container, Sequence
+from typing import NamedTuple
 
 PERSON = "PERSON"
 PLACEHOLDERS_PURPOSE = "redaction/placeholders"  # of the key that is derived from the installation's secret
@@ -63,13 +64,15 @@ def normalise(entity_type: str, text: str) -> str:
     """Return the form that all spellings of one value share.
 
     Phone numbers are their digits (a leading 00 is a plus), cards, IBANs and national ids their letters and digits,
-    secrets and URLs themselves, all else (people, places, e-mails) the text in lower case with single spaces.
+    secrets and URLs themselves, all else (people, places, e-mails) the text in lower case with single spaces. Invisible
+    characters do not count, nor how a letter with its marks is encoded, but in secrets and URLs.
     """
+    if _EXACT.fullmatch(entity_type):
+        return text
+    text = readable(text) or text
     if entity_type.startswith("PHONE"):
         digits = _NOT_DIGIT.sub("", text).removeprefix("00")
         return digits or text
-    if _EXACT.fullmatch(entity_type):
-        return text
     if _COMPACT.fullmatch(entity_type):
         return _NOT_ALPHANUMERIC.sub("", text).casefold() or text
     return " ".join(text.casefold().split())
@@ -80,7 +83,7 @@ def name_parts(text: str) -> tuple[str, ...]:
 
     At least SHORTEST_PART letters, no title or particle, no everyday word; nothing for a name of one word.
     """
-    words = text.split()
+    words = readable(text).split()
     if len(words) == 1:
         return ()
     parts = (word.strip(_EDGES) for word in words)
@@ -188,10 +191,23 @@ _AS_WIDE_AS_ASCII = 0xFEE0  # code points between a full-width form and its ASCI
 _BRACKETS = frozenset("\uff1c\uff1e")
 
 
+# Invisible characters: soft hyphen, zero-width spaces and joiners, marks of direction, variation selectors, tags.
+_INVISIBLE = (
+    "\u00ad\u034f\u061c\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff\U000e0000-\U000e01ef"
+)
+# Marks on the letter before them, of the scripts whose letters Unicode also has with the mark in one character.
+_MARKS = "\u0300-\u034e\u0350-\u036f\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20f0\u3099\u309a\ufe20-\ufe2f"
+_ODD = re.compile(f"[{_INVISIBLE}{_MARKS}]+")
+_ALL_BUT_MARKS = re.compile(f"[^{_MARKS}]+")
+# Letters and digits of mathematics, each of which Unicode's NFKC makes one of ASCII or Greek.
+_MATHEMATICAL = range(0x1D400, 0x1D800)
+
+
 def _table() -> dict[int, str]:
+    alike = {code: unicodedata.normalize("NFKC", chr(code)) for code in _MATHEMATICAL}
     blanks = (code for code in range(128, sys.maxunicode + 1) if unicodedata.category(chr(code)) == "Zs")
     full = {code: chr(code - _AS_WIDE_AS_ASCII) for code in _FULL_WIDTH if chr(code) not in _BRACKETS}
-    return full | dict.fromkeys(blanks, " ") | dict.fromkeys(map(ord, _DASHES), "-")
+    return alike | full | dict.fromkeys(blanks, " ") | dict.fromkeys(map(ord, _DASHES), "-")
 
 
 _TO_ASCII = _table()
@@ -200,3 +216,53 @@ _TO_ASCII = _table()
 def plain(text: str) -> str:
     """Return a text of the same length with full-width forms, blanks and dashes as ASCII has them."""
     return text if text.isascii() else text.translate(_TO_ASCII)
+
+
+class Folded(NamedTuple):
+    """A text as people see it: without invisible characters, each letter and its marks one character.
+
+    `starts` and `ends` tell for each of its characters where in the text it stands, its marks included.
+    """
+
+    text: str
+    starts: list[int]
+    ends: list[int]
+
+    def span(self, start: int, end: int) -> tuple[int, int]:
+        """Return where `self.text[start:end]` stands in the text that was folded; it is not empty."""
+        return self.starts[start], self.ends[end - 1]
+
+
+def fold(text: str) -> Folded | None:
+    """Return a text as people see it, None if that is the text itself.
+
+    Letters that merely look alike, such as Cyrillic ones in a Latin name, stay what they are.
+    """
+    if text.isascii() or not _ODD.search(text):
+        return None
+    parts: list[str] = []
+    starts: list[int] = []
+    ends: list[int] = []
+    at = 0
+    for run in _ODD.finditer(text):
+        parts.append(text[at : run.start()])
+        starts.extend(range(at, run.start()))
+        ends.extend(range(at + 1, run.start() + 1))
+        at = run.end()
+        marks = _ALL_BUT_MARKS.sub("", run.group())
+        if marks and starts:
+            before = parts.pop()
+            parts += before[:-1], unicodedata.normalize("NFC", before[-1] + marks)[:1]
+            ends[-1] = run.start() + run.group().rindex(marks[-1]) + 1
+    parts.append(text[at:])
+    starts.extend(range(at, len(text)))
+    ends.extend(range(at + 1, len(text) + 1))
+    return Folded("".join(parts), starts, ends)
+
+
+def readable(text: str) -> str:
+    """Return a text as people see it, in plain characters: what is alike to them is alike here."""
+    if text.isascii():
+        return text
+    folded = fold(text)
+    return unicodedata.normalize("NFC", plain(folded.text if folded else text))

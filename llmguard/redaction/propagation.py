@@ -18,7 +18,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate, chain
 from operator import itemgetter
 
-from llmguard.redaction.placeholders import PERSON, name_parts
+from llmguard.redaction.placeholders import PERSON, Folded, fold, name_parts
 from llmguard.redaction.spans import Span, cut_to_slot, overlapping
 from llmguard.redaction.units import Unit
 
@@ -141,10 +141,10 @@ class KnownValues:
         self._exact: dict[str, str] = {}
         self._names: set[str] = set()
         for entity_type, text in values:
-            self._add(entity_type, text)
+            self._add(entity_type, _seen(text))
             parts = name_parts(text) if entity_type == PERSON else ()
             if parts:
-                self._names.add(text.strip())
+                self._names.add(_seen(text).strip())
             for part in parts:
                 for spelling in (part, part.capitalize(), part.upper()):
                     self._add(PERSON, spelling)
@@ -161,7 +161,8 @@ class KnownValues:
 
         A longer occurrence takes the place of shorter spans inside it; one that only overlaps a span is left alone.
         """
-        words = [words_of(unit.text) for unit in units]
+        seen = [fold(unit.text) for unit in units]
+        words = [words_of(one.text if one else unit.text) for unit, one in zip(units, seen, strict=True)]
         exact = _present(((words_of(text), entity_type) for text, entity_type in self._exact.items()), words)
         found = [list(exact.find(own)) for own in words]
         if self._names:
@@ -169,7 +170,11 @@ class KnownValues:
             names = _present(((folded(words_of(name)), PERSON) for name in self._names), alike)
             for places, own in zip(found, alike, strict=True):
                 places.extend(names.find(own))
-        return [_spread(*one) for one in zip(units, spans, closed, words, found, strict=True)]
+        spread = []
+        for unit, own, shut, *facts in zip(units, spans, closed, words, found, seen, strict=True):
+            types = _places(*facts)
+            spread.append(_with(unit, own, types, shut) if types else list(own))
+        return spread
 
 
 def _present(phrases: Iterable[tuple[list[str], str]], texts: Sequence[Sequence[str]]) -> Phrases:
@@ -178,19 +183,21 @@ def _present(phrases: Iterable[tuple[list[str], str]], texts: Sequence[Sequence[
     return Phrases({tuple(words): entity_type for words, entity_type in phrases if there.issuperset(words)})
 
 
-def _spread(
-    unit: Unit,
-    own: Sequence[Span],
-    closed: Sequence[tuple[int, int]],
-    words: Sequence[str],
-    found: Iterable[tuple[int, int, str]],
-) -> list[Span]:
-    """Return the spans of one unit with the occurrences found among its words."""
+def _places(
+    words: Sequence[str], found: Iterable[tuple[int, int, str]], folded: Folded | None
+) -> dict[tuple[int, int], str]:
+    """Return where in a unit's text the occurrences stand that were found among its words, and of what type."""
     begins = [0, *accumulate(map(len, words))] if found else []
     types: dict[tuple[int, int], str] = {}
     for first, last, entity_type in found:
-        types.setdefault((begins[first], begins[last]), entity_type)
-    return _with(unit, own, types, closed) if types else list(own)
+        place = begins[first], begins[last]
+        types.setdefault(folded.span(*place) if folded else place, entity_type)
+    return types
+
+
+def _seen(text: str) -> str:
+    folded = fold(text)
+    return folded.text if folded else text
 
 
 def _with(

@@ -22,7 +22,9 @@ from llmguard.redaction.jsontext import positions
 from llmguard.redaction.placeholders import (
     PERSON,
     PLACEHOLDERS_PURPOSE,
+    Folded,
     PlaceholderCodes,
+    fold,
     mask,
     plain,
     protected_spans,
@@ -39,6 +41,7 @@ T = TypeVar("T")
 _INLINE_SPANS = 200  # about twenty microseconds each: more of them would hold up the event loop
 _INLINE_CHARACTERS = 50_000  # so would longer documents
 _NODE = 16  # characters that take as long to read as one more node of a document
+_Read = tuple[str, Folded | None]  # a text for the engine, and how it was folded if it was
 _JSON_FORMATS = frozenset({"json_object", "json_schema"})
 
 
@@ -177,7 +180,10 @@ class Redactor:
         """Return the units of a document and what the engine finds in them."""
         is_large = _is_large(document)
         units, closed, visible = await _beside_the_loop(lambda: _visible(units_of(), rules), when=is_large)
-        found = await self._finder.find_all(visible, rules)
+        found = await self._finder.find_all([text for text, _ in visible], rules)
+        found = [
+            own if folded is None else _unfolded(own, folded) for own, (_, folded) in zip(found, visible, strict=True)
+        ]
         return _Found(units, closed, found, is_large or sum(map(len, found)) > _INLINE_SPANS)
 
     async def _redact_answer(
@@ -240,10 +246,21 @@ def _is_large(document: object) -> bool:
     return left <= 0
 
 
-def _visible(units: list[Unit], rules: Profile) -> tuple[list[Unit], list[list[tuple[int, int]]], list[str]]:
-    """Return units, where placeholders stand in each, and each text as the engine reads it: of the same length."""
+def _visible(units: list[Unit], rules: Profile) -> tuple[list[Unit], list[list[tuple[int, int]]], list[_Read]]:
+    """Return units, where placeholders stand in each, and each text as the engine reads it."""
     closed = [protected_spans(unit.text, rules.actions) for unit in units]
-    return units, closed, [plain(mask(unit.text, own)) for unit, own in zip(units, closed, strict=True)]
+    return units, closed, [_read(mask(unit.text, own)) for unit, own in zip(units, closed, strict=True)]
+
+
+def _read(text: str) -> _Read:
+    folded = fold(text)
+    return plain(text if folded is None else folded.text), folded
+
+
+def _unfolded(findings: tuple[Finding, ...], folded: Folded) -> tuple[Finding, ...]:
+    """Return the findings in a folded text where they stand in the text itself."""
+    places = (folded.span(finding.start, finding.end) for finding in findings)
+    return tuple(replace(one, start=start, end=end) for one, (start, end) in zip(findings, places, strict=True))
 
 
 def _redacted(request: ChatRequest, document: JsonObject, found: _Found, rules: Profile, vault: Vault) -> Redacted:
