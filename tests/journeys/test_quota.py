@@ -9,12 +9,16 @@ import openai
 import pytest
 
 from tests.support.gateway import Gateway
-from tests.support.journey_registry import a_registry
+from tests.support.journey_registry import a_registry as any_registry
 from tests.support.provider_server import ProviderServer
 
 CALLERS = 200
 ALLOWED = 50
 OUTPUT_TOKENS = 200  # the preset's default, which the provider uses up to the last one
+
+
+def a_registry(provider_url, **changes):
+    return any_registry(provider_url, patience_seconds=120, **changes)  # 200 callers at once wait for each other
 
 
 def a_client(gateway, key):
@@ -134,7 +138,7 @@ def test_changed_quota_holds_from_the_next_request_on(tmp_path, provider):
         first, second = ask_once(gateway, key), ask_once(gateway, key)
         gateway.registry.write_text(a_registry(provider.base_url, quota="{requests_per_minute: 100}"))
 
-        gateway.wait_until(lambda: json.loads(gateway.get("/v1/me", key)[2])["quota"][0]["limit"] == 100, seconds=5)
+        gateway.wait_until(lambda: json.loads(gateway.get("/v1/me", key)[2])["quota"][0]["limit"] == 100)
 
         assert "-" in first
         assert second == "rate_limit_exceeded"

@@ -18,8 +18,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 LLMGUARD = ROOT / ".venv" / "bin" / "llmguard"
 _RULES_VARIABLE = "LLMGUARD_TESTS_COMPILED_RULES"
-_START_SECONDS = 300
-_STOP_SECONDS = 60
+_START_SECONDS = 300  # patience for a busy machine; nothing waits that long on a quiet one
+_STOP_SECONDS = 120
+_COMMAND_SECONDS = 180
 
 
 def _compiled_rules() -> Path:
@@ -113,15 +114,16 @@ class Gateway:
         """Return the options that name this gateway's files."""
         return [f"--registry={self.registry}", f"--redaction={self.redaction}", f"--data={self.data}"]
 
-    def run(self, *words: str) -> subprocess.CompletedProcess:
-        """Run an llmguard command on this gateway's files."""
+    def run(self, *words: str, said: str | None = None) -> subprocess.CompletedProcess:
+        """Run an llmguard command on this gateway's files; `said` is what it reads from standard input."""
         return subprocess.run(
             [LLMGUARD, *words, *self.places()],
             env=self._environ,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=_COMMAND_SECONDS,
             check=False,
+            input=said,
         )
 
     def ask(self, *words: str) -> object:
@@ -176,7 +178,7 @@ class Gateway:
         return b"\n".join(path.read_bytes() for path in [*files, self.log])
 
     @staticmethod
-    def wait_until(condition, seconds: float = 15) -> None:
+    def wait_until(condition, seconds: float = 60) -> None:
         """Wait until a condition holds; fail when it does not in time."""
         deadline = time.monotonic() + seconds
         while not condition():

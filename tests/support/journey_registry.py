@@ -3,7 +3,12 @@
 from textwrap import dedent
 
 
-def a_registry(provider_url: str = "http://127.0.0.1:9/v1", *, quota: str = "{requests_per_minute: 100000}") -> str:
+def a_registry(
+    provider_url: str = "http://127.0.0.1:9/v1",
+    *,
+    quota: str = "{requests_per_minute: 100000}",
+    patience_seconds: int = 2,
+) -> str:
     """Return a registry with the app `helpdesk` and presets on `server` (the test's provider) and `echo`."""
     return dedent(f"""
         version: 1
@@ -13,7 +18,7 @@ def a_registry(provider_url: str = "http://127.0.0.1:9/v1", *, quota: str = "{re
             kind: openai
             base_url: "{provider_url}"
             api_key_env: PROVIDER_KEY
-            first_byte_timeout_seconds: 2
+            first_byte_timeout_seconds: {patience_seconds}
             circuit: {{consecutive_failures: 1000000, minimum_requests: 1000000}}
         models:
           echo-1:   {{provider: echo, target: echo-1, max_sensitivity: restricted, price: {{input: 0.15, output: 0.60}}}}
