@@ -85,7 +85,13 @@ class Worker:
             overage=OverageGate(settings.data / "state.db", clock),
         )
         probes = Probes(metrics, environ.get(METRICS_FOLDER_VARIABLE), self._problems)
-        self.site = Site(self._services, probes, TraceReader(settings.data).show, self._running)
+        self.site = Site(
+            self._services,
+            probes,
+            TraceReader(settings.data).show,
+            self._running,
+            is_set=lambda name: bool(environ.get(name, "").strip()),
+        )
 
     def _use_registry(self, registry: Registry) -> None:
         self._services.registry = registry

@@ -77,14 +77,23 @@ class Keyring:
         """
         self._check_freshness()
         key_text = _bearer(authorization)
-        digests = [key_digest(key_text, digest_key) for digest_key in self._digest_keys]
-        secret = next((found for digest in digests if (found := self._known(digest))), None)
+        secret = self.look_up(key_text)
         if secret is None:
             raise _invalid("This API key is not known here.")
-        _refuse_what_ended(secret, self._clock.now())
-        if secret.digest != digests[0]:
-            self._to_rekey[secret.digest] = digests[0]
+        refuse_what_ended(secret, self._clock.now())
+        if len(self._digest_keys) > 1 and secret.digest != (present := key_digest(key_text, self._digest_keys[0])):
+            self._to_rekey[secret.digest] = present
         return Credential(secret.app, secret.key_id)
+
+    def look_up(self, key_text: str) -> Secret | None:
+        """Return what is known of a whole key, also of one that ended; None if it was not issued here.
+
+        Raises:
+            Fault: `ledger_unavailable`, when the keys in memory can no longer be trusted.
+        """
+        self._check_freshness()
+        digests = (key_digest(key_text, digest_key) for digest_key in self._digest_keys)
+        return next((found for digest in digests if (found := self._known(digest))), None)
 
     def check(self) -> None:
         """Do nothing while the keys in memory can be trusted.
@@ -168,7 +177,12 @@ def _bearer(authorization: str | None) -> str:
     return key_text
 
 
-def _refuse_what_ended(secret: Secret, now: datetime) -> None:
+def refuse_what_ended(secret: Secret, now: datetime) -> None:
+    """Do nothing for a secret that is in force.
+
+    Raises:
+        Refusal: `key_revoked` or `key_expired`, with the date.
+    """
     if secret.revoked_at is not None:
         raise _ended("key_revoked", f"Key {secret.key_id} was revoked on {_date(secret.revoked_at)}.")
     if secret.retires_at is not None and secret.retires_at <= now:

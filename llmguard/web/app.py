@@ -13,6 +13,7 @@ from llmguard.gateway.services import Services
 from llmguard.web.completions import COMPLETIONS, CompletionExchange
 from llmguard.web.cors import Preflight
 from llmguard.web.data_plane import Governed, Listing, NotFound, no_such_method, no_such_path
+from llmguard.web.doctor import DoctorPage
 from llmguard.web.embeddings import EMBEDDINGS, EmbeddingExchange
 from llmguard.web.exchange import OpenExchange
 from llmguard.web.listings import ShowModel, list_models, show_standing
@@ -42,12 +43,14 @@ class Site:
         probes: health, readiness and metrics.
         show_trace: returns a trace by id; may block.
         running: starts the services when entered and stops them when left.
+        is_set: whether a variable with a provider's key is set.
     """
 
     services: Services
     probes: Probes
     show_trace: Callable[[str], dict[str, Any] | None]
     running: Callable[[], AbstractAsyncContextManager[None]]
+    is_set: Callable[[str], bool] = bool  # any name is: for sites without providers
 
 
 def build_app(site: Site) -> FastAPI:
@@ -77,9 +80,19 @@ def build_app(site: Site) -> FastAPI:
         Route("/metrics", probes.scrape, methods=["GET"]),
         Route("/why/{trace_id}", Why(site.show_trace).__call__, methods=["GET"]),
         Route("/console/", welcome, methods=["GET"]),
+        *_doctor(site),
         Route("/{path:path}", NotFound(services, no_such_path)),
     ]
     return app
+
+
+def _doctor(site: Site) -> list[Route]:
+    page = DoctorPage(site.services, site.show_trace, site.is_set)
+    return [
+        Route("/doctor", page.show, methods=["GET"]),
+        Route("/doctor", page.answer, methods=["POST"]),
+        Route("/doctor/{name}", page.file, methods=["GET"]),
+    ]
 
 
 def _data_plane(services: Services, path: str, method: str, endpoint: ASGIApp) -> list[Route]:
