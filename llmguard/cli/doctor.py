@@ -126,7 +126,10 @@ async def _diagnose(settings: Settings, question: Question) -> Answer:
 def _keyring(settings: Settings) -> Keyring:
     clock = SystemClock()
     try:
-        return Keyring(KeyStore(settings.data / "state.db", settings.secret, clock, create=False), clock)
+        store = KeyStore(
+            settings.data / "state.db", settings.secret, clock, create=False, previous_secrets=settings.previous_secrets
+        )
+        return Keyring(store, clock)
     except (sqlite3.Error, OSError):
         fail(f"there are no keys in {settings.data}. Name the data folder of the gateway with --data.")
 
