@@ -13,6 +13,7 @@ from llmguard.redaction.profiles import load_profiles
 from llmguard.redaction.recognizer_list import load_recognizers
 from tests.support.analyzers import presidio_default_recognizers, the_language_model
 from tests.support.corpus import texts
+from tests.support.thorough import tries
 
 ENTITIES = (  # noqa: SIM905  # a list of 16 strings is harder to read
     "CREDIT_CARD CRYPTO EMAIL_ADDRESS IBAN_CODE IP_ADDRESS MAC_ADDRESS MEDICAL_LICENSE PHONE_NUMBER UK_NHS URL "
@@ -41,11 +42,11 @@ def test_spans_entities_and_nearly_all_scores_are_those_of_presidio(presidio):
     detector = Detector(PatternPass(recognizers), the_language_model(), time_limit_seconds=60)
     plan = detector.prepare(load_profiles({"profiles.yaml": yaml})["p"])
     found = same = 0
-    for text in texts(250, seed=3):
+    for text in texts(tries(100, 250), seed=3):
         theirs = {(one.entity_type, one.start, one.end): one.score for one in presidio.analyze(text, "en", ENTITIES)}
         ours = {(one.entity_type, one.start, one.end): one.score for one in detector.propose(plan, text)}
         found += len(theirs)
         same += sum(abs(score - ours.get(key, -1)) < 1e-9 for key, score in theirs.items())
         assert theirs.keys() == ours.keys(), text
-    assert found > 500
+    assert found > tries(200, 500)
     assert same / found > 0.98  # context words are cut by a regex instead of spaCy's tokenizer: see `context`

@@ -18,6 +18,7 @@ from llmguard.redaction.recognizer_list import load_recognizers
 from llmguard.redaction.regex_translation import UntranslatableError, translate
 from tests.support.analyzers import presidio_default_recognizers
 from tests.support.corpus import texts
+from tests.support.thorough import tries
 
 FLAGS = regex.IGNORECASE | regex.MULTILINE | regex.DOTALL
 OUR_RULES = Path(__file__).parents[3] / "redaction"
@@ -33,12 +34,12 @@ def test_prefiltered_recognizers_find_exactly_what_they_find_without_it(rules):
     recognizers = load_recognizers(files)
     prefiltered, plain = PatternPass(recognizers), PatternPass(recognizers, prefiltered=False)
     found = 0
-    for text in texts(600, seed=1):
+    for text in texts(tries(250, 600), seed=1):
         with_it = prefiltered.propose(text, prefiltered.entities, Deadline(60))
         without = plain.propose(text, plain.entities, Deadline(60))
         assert spans(with_it) == spans(without), text
         found += len(with_it)
-    assert found > 500
+    assert found > tries(200, 500)
 
 
 PATTERNS = [
@@ -67,7 +68,7 @@ LETTERS = st.text(alphabet="\u0301aAbBkKsSiIxXzé№\u017f\u212aİ\u01310159٣_-
 
 
 @pytest.mark.parametrize("pattern", PATTERNS)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=tries(60, 150), deadline=None)
 @given(text=LETTERS)
 def test_a_regex_that_matches_always_fires(pattern, text):
     if any(match.group() for match in regex.finditer(pattern, text, FLAGS)):
@@ -75,7 +76,7 @@ def test_a_regex_that_matches_always_fires(pattern, text):
 
 
 @pytest.mark.parametrize("pattern", PATTERNS)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=tries(60, 150), deadline=None)
 @given(text=LETTERS)
 def test_a_regex_that_matches_by_re_always_fires(pattern, text):
     if any(match.group() for match in re.finditer(pattern, text, FLAGS)):

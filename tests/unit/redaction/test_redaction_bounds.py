@@ -9,8 +9,9 @@ from llmguard.redaction.redactor import Redactor
 from tests.support.analyzers import a_profile_text, a_rules_folder, an_analyzer, the_language_model
 from tests.support.builders import a_chat_request
 from tests.support.finder import PatternFinder
+from tests.support.thorough import tries
 
-PROMPTS = 3_000
+PROMPTS = tries(700, 3_000)  # each brings three new words, and 1,000 are kept
 
 
 def a_prompt(number):

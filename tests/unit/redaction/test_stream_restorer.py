@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from llmguard.redaction.bent import LONGEST_MATCH
 from llmguard.redaction.placeholders import PlaceholderCodes
 from llmguard.redaction.vault import Vault
+from tests.support.thorough import tries
 
 KEY = b"k" * 32
 PEOPLE = ("Anna Schmidt", "ANNA  SCHMIDT", 'Eve "Ivy"\nStone', "Zoë")
@@ -84,7 +85,7 @@ TEXTS = st.lists(PIECES, max_size=12).map("".join)
 CUTS = st.lists(st.integers(0, 10_000), max_size=40)
 
 
-@settings(max_examples=400)
+@settings(max_examples=tries(150, 400))
 @given(TEXTS, CUTS)
 def test_content_cut_anywhere_is_restored_as_the_whole_text_is(text, places):
     vault = a_vault()
@@ -95,7 +96,7 @@ def test_content_cut_anywhere_is_restored_as_the_whole_text_is(text, places):
     assert text_of(chunks) == whole
 
 
-@settings(max_examples=400)
+@settings(max_examples=tries(150, 400))
 @given(TEXTS, CUTS)
 def test_tool_arguments_cut_anywhere_are_restored_as_the_whole_text_is(text, places):
     vault = a_vault()
@@ -106,7 +107,7 @@ def test_tool_arguments_cut_anywhere_are_restored_as_the_whole_text_is(text, pla
     assert arguments_of(chunks) == whole
 
 
-@settings(max_examples=200)
+@settings(max_examples=tries(80, 200))
 @given(st.sampled_from(["[", "{", '{"', "[ 1, ", "[tr", "\n {\n"]), TEXTS, CUTS, st.booleans())
 def test_content_that_may_be_json_is_decided_alike_whole_and_in_pieces(head, text, places, json_mode):
     vault = a_vault(json_mode=json_mode)

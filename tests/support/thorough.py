@@ -1,0 +1,10 @@
+"""How much a test tries: enough for each change by default, and much more with LLMGUARD_TESTS=thorough."""
+
+import os
+
+THOROUGH = os.environ.get("LLMGUARD_TESTS") == "thorough"
+
+
+def tries(usual: int, thorough: int) -> int:
+    """Return how many examples, texts or prompts a test goes through."""
+    return thorough if THOROUGH else usual
