@@ -92,7 +92,8 @@ class OpenAiAdapter:
                 connector=aiohttp.TCPConnector(limit=self._connection_limit, ttl_dns_cache=60),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 trust_env=False,
-                # No compression: answers are small, and a bomb cannot be sent.
+                # No compression: answers are small, and a bomb is no JSON.
+                auto_decompress=False,
                 headers={"user-agent": f"llmguard/{version('llmguard')}", "accept-encoding": "identity"},
             )
         return self._session

@@ -21,6 +21,7 @@ Behaviour is a text of words joined by `+`, taken from the first of: the `model`
 | `error_text=X` | the error's message (percent-encoded) |
 | `garbage` | 200 and no JSON (in a stream: one event that is no JSON, after two good ones) |
 | `close=before` / `close=half` | the socket closes instead of an answer / in the middle of it |
+| `raw=B` | these bytes (in URL-safe base64) instead of an answer, and the socket closes |
 | `never` / `stall` | no answer, ever / stops in the middle and keeps the socket open |
 | `type=X` | the content type |
 | `huge=N` | an answer of N characters |
@@ -258,7 +259,8 @@ class Exchange:
         await self.pause(self.how.number("delay"))
         if "never" in self.how:
             await self.pause(3600)
-        if self.how.get("close") == "before":
+        if "raw" in self.how or self.how.get("close") == "before":
+            await self.write(base64.urlsafe_b64decode(self.how.get("raw", "")))
             self.request.outcome = "closed"
             return False
         if status := self.failing_status(body):
