@@ -1,5 +1,8 @@
 """The ledger between processes: exact shares, and nothing lost or charged twice when a worker is killed."""
 
+import asyncio
+import os
+import random
 import subprocess
 import sys
 from contextlib import ExitStack
@@ -10,7 +13,7 @@ import pytest
 from llmguard.domain.clock import SystemClock
 from llmguard.domain.quota import Amount
 from llmguard.quota.ledger import Ledger
-from tests.support.ledger_worker import FIFTY_OF_SEVEN, PLENTY
+from tests.support.ledger_worker import FIFTY_OF_SEVEN, PLENTY, THREE_SCOPES
 
 ROOT = Path(__file__).parents[2]
 
@@ -68,6 +71,43 @@ async def test_holds_of_a_killed_process_are_found_exactly(tmp_path, lines):
     assert month.held == 1000
     assert month.used == 4 * len(settling) + 10 * len(set(orphans) - settling)
     assert await ledger.orphans() == ()
+    await ledger.close()
+
+
+KILLS = int(os.environ.get("LLMGUARD_TEST_KILLS", "2"))  # more of them on purpose: LLMGUARD_TEST_KILLS=200
+
+
+async def test_workers_killed_at_random_never_leave_a_scope_above_its_limit_nor_apart_from_the_others(tmp_path):
+    ledger = Ledger(tmp_path / "state.db", SystemClock(), "watcher", busy_timeout_seconds=20)
+    ledger.start()
+
+    async def booked():
+        standings = await ledger.standings(THREE_SCOPES)
+        assert all(standing.used + standing.held <= standing.limit for standing in standings)
+        sums = {(standing.used, standing.held) for standing in standings}
+        assert len(sums) == 1  # of all scopes the same, since each request is booked in all of them or in none
+        return sums.pop()
+
+    with ExitStack() as stack:
+        workers = [stack.enter_context(a_worker("scopes", tmp_path, f"w{number}")) for number in (1, 2)]
+        for kill in range(KILLS):
+            assert [worker.stdout.readline() for worker in workers] == ["begun\n"] * len(workers)
+            await asyncio.sleep(random.random() / 4)
+            await booked()
+            for worker in workers:
+                worker.kill()
+                worker.wait()
+            if kill + 1 < KILLS:
+                workers = [stack.enter_context(a_worker("scopes", tmp_path, f"w{kill}-{number}")) for number in (1, 2)]
+
+    _, held = await booked()
+    orphans = await ledger.orphans()
+    assert sum(orphan.amount.tokens for orphan in orphans) == held
+    for orphan in orphans:
+        ledger.settle_orphan(orphan, None)
+    used, held = await booked()
+    assert used > 0
+    assert held == 0
     await ledger.close()
 
 

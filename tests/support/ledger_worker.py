@@ -2,6 +2,7 @@
 
 `share`: reserves 100 times at once, 7 tokens each, settles what it got for 5, ends, and prints how many it got.
 `churn`: reserves and settles with eight callers until it is killed, and prints each step once it is known.
+`scopes`: reserves what is left of three scopes, settles or forgets it, until it is killed; says when it has begun.
 `full`: runs into a full disk, prints what happens, has room again, and prints how the app stands.
 """
 
@@ -12,6 +13,7 @@ import signal
 import sys
 from pathlib import Path
 
+from llmguard.domain.catalog import QuotaScope
 from llmguard.domain.clock import SystemClock
 from llmguard.domain.errors import Fault, Refusal
 from llmguard.domain.quota import Amount
@@ -19,6 +21,13 @@ from llmguard.quota.ledger import Ledger
 from tests.support.builders import a_quota, an_app
 
 FIFTY_OF_SEVEN = an_app(quota=a_quota(tokens_per_month=50 * 7))
+THREE_SCOPES = an_app(
+    quota=a_quota(tokens_per_month=30_000, time_zone="Asia/Kathmandu"),
+    shared=(
+        QuotaScope("owner", "dana@example.com", a_quota(tokens_per_month=20_000, time_zone="Europe/Berlin")),
+        QuotaScope("cost_center", "4711", a_quota(tokens_per_month=15_000)),
+    ),
+)
 PLENTY = an_app(quota=a_quota(tokens_per_month=1_000_000))
 
 
@@ -59,6 +68,29 @@ async def churn(ledger, worker):
     await asyncio.gather(*(caller(f"{worker}-{number}") for number in range(8)))
 
 
+async def scopes(ledger, worker):
+    say("begun")
+
+    async def caller(name):
+        for number in range(1_000_000):
+            least, most = Amount(1, 10, 10), Amount(1, 10 + random.randrange(200), 10)
+            try:
+                hold = await ledger.reserve(
+                    f"{name}-{number}", THREE_SCOPES, most, least=least, steps=most.tokens - least.tokens
+                )
+            except Refusal:
+                hold = None
+            await asyncio.sleep(random.random() / 100)
+            if hold is None:
+                continue
+            if random.random() < 0.3:
+                ledger.release(hold)
+            else:
+                ledger.settle(hold, Amount(1, random.randint(0, hold.amount.tokens), 0))
+
+    await asyncio.gather(*(caller(f"{worker}-{number}") for number in range(8)))
+
+
 async def full(ledger, worker):
     hold = await ledger.reserve("before", PLENTY, Amount(1, 10, 0))
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # a write beyond the limit then fails, as on a full disk
@@ -86,7 +118,7 @@ async def full(ledger, worker):
 async def main(mode, data, worker):
     ledger = Ledger(Path(data) / "state.db", SystemClock(), worker)
     ledger.start()
-    await {"share": share, "churn": churn, "full": full}[mode](ledger, worker)
+    await {"share": share, "churn": churn, "scopes": scopes, "full": full}[mode](ledger, worker)
 
 
 if __name__ == "__main__":
