@@ -2,7 +2,7 @@
 
 import importlib
 import sys
-from typing import NoReturn
+from typing import ClassVar, NoReturn
 
 import click
 
@@ -22,31 +22,34 @@ _COMMANDS = {
     "overage": ("llmguard.cli.overage", "Ask for more quota, and decide about it."),
     "connector": ("llmguard.cli.connector", "Write what other tools import to call a preset."),
     "doctor": ("llmguard.cli.doctor", "Say what is wrong with a key, an error or this installation."),
+    "finance": ("llmguard.cli.finance", "Report, export, recompute and reconcile what models cost."),
     "traces": ("llmguard.cli.traces", "Find and read traces."),
 }
 
 
 class LazyGroup(click.Group):
-    """A group whose commands live in modules of their own."""
+    """A group whose commands live in modules of their own, named in the order of use, with their words."""
+
+    modules: ClassVar[dict[str, tuple[str, str]]] = _COMMANDS
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the nouns, in the order of use."""
+        """Return the names, in the order of use."""
         del ctx
-        return list(_COMMANDS)
+        return list(self.modules)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import one command."""
         del ctx
-        if cmd_name not in _COMMANDS:
+        if cmd_name not in self.modules:
             return None
-        command: click.Command = importlib.import_module(_COMMANDS[cmd_name][0]).command
+        command: click.Command = importlib.import_module(self.modules[cmd_name][0]).command
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the list of commands without importing any."""
         del ctx
         with formatter.section("Commands"):
-            formatter.write_dl([(name, words) for name, (_, words) in _COMMANDS.items()])
+            formatter.write_dl([(name, words) for name, (_, words) in self.modules.items()])
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

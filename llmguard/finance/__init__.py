@@ -1,0 +1,1 @@
+"""What the organisation spends on models: reports, exports, other prices, and the provider's own figures."""
