@@ -17,12 +17,15 @@ from llmguard.domain.identifiers import worker_name
 from llmguard.gateway.metrics import Metrics
 from llmguard.gateway.recorder import Recorder
 from llmguard.gateway.services import Services
+from llmguard.idempotency.claims import Claims
+from llmguard.idempotency.store import AnswerStore
 from llmguard.identity.key_store import KeyStore
 from llmguard.identity.keyring import Keyring
 from llmguard.providers.calling import Providers
 from llmguard.providers.tokens import TokenCounter
 from llmguard.quota.gate import OverageGate
 from llmguard.quota.ledger import Ledger
+from llmguard.quota.workers import WorkerLocks
 from llmguard.redaction.analyzer import Analyzer
 from llmguard.redaction.check import check_rules
 from llmguard.redaction.live import LiveAnalyzer
@@ -73,6 +76,11 @@ class Worker:
         self._providers = Providers(environ=environ, clock=clock, tokens=self._tokens, on_circuit=metrics.count_circuit)
         self._secret = settings.secret
         self._recorder = Recorder(self._spool, self._ledger, self._tokens, metrics, clock)
+        self._claims = Claims(
+            lambda: AnswerStore(settings.data / "state.db", settings.secret, clock),
+            name,
+            WorkerLocks(settings.data / "workers", name).lives,
+        )
         self._services = Services(
             clock=clock,
             keyring=self._keyring,
@@ -83,6 +91,7 @@ class Worker:
             providers=self._providers,
             recorder=self._recorder,
             overage=OverageGate(settings.data / "state.db", clock),
+            claims=self._claims,
         )
         probes = Probes(metrics, environ.get(METRICS_FOLDER_VARIABLE), self._problems)
         self.site = Site(
@@ -142,6 +151,7 @@ class Worker:
             stopping.push_async_callback(_end, watchers)
             stopping.callback(self._spool.close)
             stopping.push_async_callback(self._ledger.close)
+            stopping.push_async_callback(self._claims.close)
             stopping.push_async_callback(self._providers.close)
             stopping.push_async_callback(self._recorder.drain)
             stopping.callback(stop.set)

@@ -186,6 +186,10 @@ class Record(AbstractAsyncContextManager["Record"]):
         else:  # cancelled or closed: whoever awaits here is cancelled again
             self._end(_HUNG_UP_STATUS, "client_disconnected")
 
+    def repeated(self, trace_id: str) -> None:
+        """The request was made before, and its first answer stands; `trace_id` is that one's."""
+        self.trace.decision = {"allowed": True, "reasons": [], "repeats": trace_id}
+
     def now(self) -> datetime:
         """Return the current instant of the clock that this record goes by."""
         return self._recorder.clock.now()

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from llmguard.domain.catalog import Registry
 from llmguard.domain.clock import Clock
 from llmguard.gateway.recorder import Recorder
+from llmguard.idempotency.claims import Claims
 from llmguard.identity.keyring import Keyring
 from llmguard.providers.calling import Providers
 from llmguard.providers.tokens import TokenCounter
@@ -29,3 +30,4 @@ class Services:
     providers: Providers
     recorder: Recorder
     overage: OverageGate
+    claims: Claims

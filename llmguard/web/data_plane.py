@@ -16,6 +16,8 @@ from llmguard.domain.errors import Fault, GuardError, Refusal
 from llmguard.gateway.pipeline import Incoming, authenticate, govern
 from llmguard.gateway.recorder import Record
 from llmguard.gateway.services import Services
+from llmguard.idempotency.claims import Claim
+from llmguard.idempotency.store import KeptAnswer
 from llmguard.web.connection import HungUpError, read_body, until_hung_up
 from llmguard.web.exchange import Exchange, OpenExchange
 from llmguard.web.headers import Headers, answer_headers, cors_headers, retry_headers
@@ -24,6 +26,7 @@ from llmguard.web.wire import encode_json, error_body
 _log = logging.getLogger(__name__)
 _HOST = re.compile(r"[A-Za-z0-9.-]{1,253}(?::\d{1,5})?|\[[0-9a-fA-F:.]{2,45}\](?::\d{1,5})?")
 _JSON = [(b"content-type", b"application/json")]
+_KEPT_HEADERS = frozenset({b"x-llmguard-preset", b"x-llmguard-adjusted", b"x-llmguard-redactions"})
 _EVENT_STREAM = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"cache-control", b"no-cache"),
@@ -47,8 +50,9 @@ class Governed:
         door = _Door(services, scope, send, self._endpoint)
         try:
             # Strangers send no bodies: the key is looked at before a byte of the body is taken.
-            services.keyring.authenticate(door.header(b"authorization"))
+            credential = services.keyring.authenticate(door.header(b"authorization"))
             body = await read_body(scope, receive)
+            claim = await self._claim(door, credential.app, body, receive)
         except HungUpError:
             return  # nobody is there, and nothing was asked
         except GuardError as refusal:
@@ -56,11 +60,32 @@ class Governed:
             return
         exchange = self._exchange(body, door.record.trace.trace_id, services.tokens)
         incoming = Incoming(door.header(b"authorization"), door.header(b"origin"), exchange.parse)
+        if isinstance(claim, KeptAnswer):
+            await door.repeat(incoming, claim)
+            return
         events = govern(services, door.record, incoming)
-        # A stream is cut off at the provider too. A whole answer is waited for: it is billed anyway, and its usage is
-        # known only at its end.
-        async with aclosing(events), until_hung_up(receive, applies=lambda: door.record.trace.stream):
-            await door.answer(events, exchange)
+        door.claim = claim
+        # A stream is cut off at the provider too, unless the caller can come back for it. A whole answer is waited for:
+        # it is billed anyway, and its usage is known only at its end.
+        cut_off = until_hung_up(receive, applies=lambda: door.record.trace.stream and claim is None)
+        try:
+            async with aclosing(events), cut_off:
+                await door.answer(events, exchange)
+        finally:
+            if claim is not None:
+                claim.give_up()
+
+    async def _claim(self, door: "_Door", app: str, body: bytes, receive: Receive) -> Claim | KeptAnswer | None:
+        """Return the right to answer a request that can be repeated, or the answer that it got before."""
+        key = door.header(b"idempotency-key")
+        if key is None:
+            return None
+        claimed: Claim | KeptAnswer | None = None
+        async with until_hung_up(receive, applies=lambda: True):
+            claimed = await self._services.claims.claim(app, key, self._endpoint, body)
+        if claimed is None:
+            raise HungUpError
+        return claimed
 
 
 class Listing:
@@ -130,6 +155,8 @@ class _Door:
         self._send = send
         self._headers: dict[bytes, bytes] = dict(scope["headers"])
         self._started = False
+        self.claim: Claim | None = None  # then what is sent is kept for whoever repeats the request
+        self._events: list[bytes] = []
         self._broken: Callable[[JsonObject], bytes]  # how a stream that has begun says that it failed
         self.record = services.recorder.open(endpoint)
 
@@ -144,13 +171,19 @@ class _Door:
         try:
             async for event in events:
                 if not self.record.trace.stream:
-                    await self.send_json(200, exchange.whole(event), [])
+                    content = encode_json(exchange.whole(event))
+                    await self._keep(_JSON, content)
+                    await self._send_whole(200, _JSON, content)
                 elif said := exchange.events(event):
                     if not self._started:
                         await self._start(200, _EVENT_STREAM)
+                    if self.claim is not None:
+                        self._events.append(said)
                     await self._send({"type": "http.response.body", "body": said, "more_body": True})
             if self.record.trace.stream:
-                await self._end_stream(exchange.end())
+                last = exchange.end()
+                await self._keep(_EVENT_STREAM, b"".join((*self._events, last)))
+                await self._end_stream(last)
         except Exception as error:  # noqa: BLE001 - the border: whatever it is, the caller gets an answer of ours
             await self.fail(error)
 
@@ -175,9 +208,32 @@ class _Door:
 
     async def send_json(self, status: int, body: JsonObject, headers: Headers) -> None:
         """Send a whole answer."""
-        content = encode_json(body)
-        length = [(b"content-length", str(len(content)).encode())]
-        await self._start(status, _JSON + length + headers)
+        await self._send_whole(status, _JSON + headers, encode_json(body))
+
+    async def repeat(self, incoming: Incoming, kept: KeptAnswer) -> None:
+        """Send the answer that the first request got, if its app may still be used; nothing is charged for it."""
+        try:
+            async with self.record as record:
+                authenticate(self._services, record, self._services.registry, incoming)
+                record.repeated(kept.trace_id)
+        except Exception as error:  # noqa: BLE001 - the border: whatever it is, the caller gets an answer of ours
+            await self.fail(error)
+        else:
+            await self._send_whole(200, [*kept.headers, (b"idempotent-replayed", b"true")], kept.body)
+
+    async def _keep(self, headers: Headers, content: bytes) -> None:
+        """Keep an answer before the last of it is sent, so that whoever has it all can have it again."""
+        if self.claim is None:
+            return
+        own = answer_headers(self.record, None)
+        kept = [*headers, *(header for header in own if header[0] in _KEPT_HEADERS)]
+        try:
+            await self.claim.keep(KeptAnswer(self.record.trace.trace_id, kept, content))
+        except Fault as fault:  # the app gets its answer all the same: it is paid for
+            _log.error("the answer of trace %s cannot be repeated: %s", self.record.trace.trace_id, fault.message)
+
+    async def _send_whole(self, status: int, headers: Headers, content: bytes) -> None:
+        await self._start(status, [*headers, (b"content-length", str(len(content)).encode())])
         await self._send({"type": "http.response.body", "body": content})
 
     async def _start(self, status: int, headers: Headers) -> None:

@@ -15,6 +15,8 @@ from llmguard.domain.clock import SystemClock
 from llmguard.gateway.metrics import Metrics
 from llmguard.gateway.recorder import Recorder
 from llmguard.gateway.services import Services
+from llmguard.idempotency.claims import Claims
+from llmguard.idempotency.store import AnswerStore
 from llmguard.identity.key_store import KeyStore
 from llmguard.identity.keyring import Keyring
 from llmguard.providers.calling import Providers
@@ -79,6 +81,9 @@ class Served:
             providers=Providers(environ={}, clock=clock, tokens=tokens),
             recorder=self.recorder,
             overage=OverageGate(data / "state.db", clock),
+            claims=Claims(
+                lambda: AnswerStore(data / "state.db", SECRET, clock), "test", lambda worker: worker == "test"
+            ),
         )
         probes = Probes(self.recorder.metrics, None, list)
         app = build_app(Site(self.services, probes, self.reader.show, self._running))
@@ -111,6 +116,7 @@ class Served:
         await self.recorder.drain()
         stop.set()
         await watching
+        await self.services.claims.close()
         await self.services.providers.close()
         await self.ledger.close()
         self.spool.close()

@@ -1,0 +1,1 @@
+"""Repeated requests: the same key and body get the first answer, and are charged once."""
