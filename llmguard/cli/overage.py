@@ -39,6 +39,12 @@ class Moment(click.ParamType[datetime]):
         if isinstance(value, datetime):
             return value
         try:
+            return self._moment(value, param, ctx)
+        except OverflowError:
+            self.fail(f"{value!r} is too far away", param, ctx)
+
+    def _moment(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        try:
             return datetime.combine(date.fromisoformat(value) + timedelta(days=1), time(), UTC)
         except ValueError:
             pass

@@ -28,6 +28,7 @@ from llmguard.quota.overage import (
     check_text,
     invalid,
     needs_second,
+    printable,
     scope_asked,
     shown_amount,
 )
@@ -107,8 +108,9 @@ class OverageGate:
         """
         scope = scope_asked(ask)
         now = self._clock.now()
+        reason = printable(ask.reason)
         overage = Overage(
-            new_trace_id(now), ask.app.name, scope.id, ask.limit, ask.amount, ask.reason, ask.who, ask.key_id, now
+            new_trace_id(now), ask.app.name, scope.id, ask.limit, ask.amount, reason, ask.who, ask.key_id, now
         )
         with self._transaction() as connection:
             twin = connection.execute(_OPEN_TWIN, (overage.app, overage.scope, overage.limit)).fetchone()
@@ -172,7 +174,7 @@ class OverageGate:
             registry,
             overage_id,
             who,
-            lambda _, before: (replace(before, state="denied", decided_by=who, denial=reason), "denied"),
+            lambda _, before: (replace(before, state="denied", decided_by=who, denial=printable(reason)), "denied"),
         )
 
     def all(self) -> tuple[Overage, ...]:

@@ -116,6 +116,11 @@ def check_text(text: str, name: str) -> None:
         )
 
 
+def printable(text: str) -> str:
+    """Return a text without control characters: it is shown in the terminals of those who decide."""
+    return "".join(character if character.isprintable() else " " for character in text)
+
+
 def check_approver(registry: Registry, overage: Overage, who: str) -> None:
     """Refuse whoever may not decide about this request: above all, nobody decides about their own.
 

@@ -75,4 +75,4 @@ async def _without_personal_data(services: Services, caller: Caller, reason: str
     presets = usable_presets(services.registry, caller.app, today=services.clock.now().date())
     profile = presets[0].redaction if presets else _USUAL_PROFILE
     hidden = await services.redactor.redact_text(reason, app=caller.app.name, profile=profile)
-    return hidden[: 2 * LONGEST_REASON]
+    return hidden[:LONGEST_REASON]  # placeholders may be longer than what they stand for

@@ -116,6 +116,23 @@ async def test_two_hundred_callers_at_once_get_exactly_what_is_there(ledger):
     assert await booked(ledger, app) == (0, 350)
 
 
+async def test_callers_that_take_what_is_left_never_get_the_same_rest(ledger):
+    answers = await asyncio.gather(
+        *(ledger.reserve(f"h{number}", APP, Amount(1, 45, 7), least=Amount(1, 8, 1), steps=37) for number in range(20)),
+        return_exceptions=True,
+    )
+
+    held = [answer.amount.tokens for answer in answers if not isinstance(answer, Exception)]
+    assert held == [45, 45, 10]
+    assert await booked(ledger) == (0, 100)
+
+
+async def test_what_is_left_and_less_than_the_least_is_refused_and_counts_as_asked(ledger):
+    await ledger.reserve("h1", APP, tokens(95))
+    with pytest.raises(QuotaRefusal, match="asked for up to 8 tokens and has 5 free right now"):
+        await ledger.reserve("h2", APP, Amount(1, 45, 7), least=Amount(1, 8, 1), steps=37)
+
+
 async def test_a_hold_id_is_used_once_and_the_first_hold_stays(ledger):
     await ledger.reserve("h1", APP, tokens(60))
     with pytest.raises(ValueError, match="h1"):

@@ -187,6 +187,11 @@ def test_what_makes_no_sense_is_refused(gate, changes, words):
     assert gate.all() == ()
 
 
+def test_a_reason_cannot_play_tricks_on_the_terminal_of_those_who_decide(gate):
+    overage = gate.request(ask(reason="Grüße\x1b[2J\u202e now"))
+    assert overage.reason == "Grüße [2J  now"
+
+
 def test_the_same_is_not_asked_for_twice(gate):
     first = gate.request(ask())
     with pytest.raises(Refusal, match=first.id):
