@@ -2,11 +2,14 @@
 
 import json
 import time
+from dataclasses import replace
+from decimal import Decimal
 from urllib.parse import quote
 
 import httpx
 import pytest
 
+from llmguard.domain.money import UNKNOWN_PRICE, Price, Variant
 from tests.support.builders import a_quota
 from tests.support.provider_server import ProviderServer
 from tests.support.served import Served, a_registry_at
@@ -202,3 +205,44 @@ def test_usage_somewhat_above_the_hold_is_believed(served, provider):
 
     assert charged == 5 * LIMIT + 10
     assert "usage_implausible" not in trace["decision"]
+
+
+def at(served, price):
+    """Return a registry in which the one model costs something else."""
+    registry = served.services.registry
+    [preset] = registry.presets["summarise"]
+    model = replace(preset.model, price=price)
+    return replace(registry, models={model.name: model}, presets={"summarise": (replace(preset, model=model),)})
+
+
+SPECIAL = {
+    "prompt_tokens": 1000,
+    "completion_tokens": 100,
+    "prompt_tokens_details": {"cached_tokens": 400, "cache_creation_tokens": 50, "audio_tokens": 10},
+    "completion_tokens_details": {"reasoning_tokens": 60, "audio_tokens": 5},
+}
+
+
+def test_each_kind_of_token_is_charged_at_the_rates_of_the_tier_that_answered(served, provider, monkeypatch):
+    flex = Variant(Decimal(1), Decimal(4), cached_input=Decimal("0.5"), audio_input=Decimal(20), tier="flex")
+    price = Price(Decimal(2), Decimal(8), "registry:flex", (flex,))
+    monkeypatch.setattr(served.services, "registry", at(served, price))
+
+    answer = a_completion({"content": "Done."}, usage=SPECIAL, service_tier="flex")
+    _, trace, _ = asking(served, provider, answer=answer)
+
+    assert Decimal(trace["cost_usd"]) == Decimal(
+        "0.00139"
+    )  # 540 x 1 + 400 x 0.5 + 50 x 1 + 10 x 20 + 100 x 4 millionths
+    kinds = ("cached_tokens", "cache_write_tokens", "audio_input_tokens", "reasoning_tokens", "audio_output_tokens")
+    assert [trace[name] for name in kinds] == [400, 50, 10, 60, 5]
+    assert (trace["service_tier"], trace["price_rate"], trace["cost_basis"]) == ("flex", "flex", "reported")
+    assert trace["price_version"] == "registry:flex"
+
+
+def test_an_unknown_price_leaves_the_cost_open_and_says_so(served, provider, monkeypatch):
+    monkeypatch.setattr(served.services, "registry", at(served, UNKNOWN_PRICE))
+
+    _, trace, _ = asking(served, provider, answer=a_completion({"content": "Done."}, usage=SPECIAL))
+
+    assert (trace["cost_usd"], trace["price_version"], trace["input_tokens"]) == (None, "unknown", 1000)
