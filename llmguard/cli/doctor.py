@@ -14,15 +14,14 @@ from llmguard.cli.installation import Check, check_installation
 from llmguard.cli.main import fail
 from llmguard.cli.options import as_json_option, place_options, settings_from
 from llmguard.cli.output import print_json
+from llmguard.cli.quota import read_standings
 from llmguard.cli.registry_file import check_files, current_registry
 from llmguard.domain.catalog import App, Registry
 from llmguard.domain.chat import JsonObject
 from llmguard.domain.clock import SystemClock
-from llmguard.domain.identifiers import worker_name
 from llmguard.domain.quota import Standing
 from llmguard.identity.key_store import KeyStore, Secret
 from llmguard.identity.keyring import Keyring
-from llmguard.quota.ledger import Ledger
 from llmguard.settings import Settings
 from llmguard.traces.reader import TraceReader
 
@@ -105,12 +104,7 @@ async def _diagnose(settings: Settings, question: Question) -> Answer:
         return keyring.look_up(text) if keyring is not None else None
 
     async def standings(app: App) -> tuple[Standing, ...]:
-        ledger = Ledger(settings.data / "state.db", SystemClock(), worker_name())
-        ledger.start()
-        try:
-            return await ledger.standings(app)
-        finally:
-            await ledger.close()
+        return await read_standings(settings, app)
 
     async def explain(trace_id: str) -> JsonObject | None:
         trace = await asyncio.to_thread(TraceReader(settings.data).show, trace_id)

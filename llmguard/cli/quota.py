@@ -31,11 +31,12 @@ def show(*, app: str, as_json: bool, **places: str | None) -> None:
     """Show every limit that counts for APP, its owner's and its cost center's too: what is left, and until when."""
     settings = settings_from("needed", **places)
     asked = known_app(current_registry(settings), app)
-    rows = [standing_json(standing) for standing in asyncio.run(_standings(settings, asked))]
+    rows = [standing_json(standing) for standing in asyncio.run(read_standings(settings, asked))]
     print_rows(rows, _COLUMNS, as_json=as_json, none=f"{app} has no limits.")
 
 
-async def _standings(settings: Settings, app: App) -> tuple[Standing, ...]:
+async def read_standings(settings: Settings, app: App) -> tuple[Standing, ...]:
+    """Return how an app stands, from the data folder, while the gateway runs or not."""
     ledger = Ledger(settings.data / "state.db", SystemClock(), worker_name())
     ledger.start()
     try:
