@@ -135,7 +135,9 @@ class WordTable:
         width = self._embed_doc([pipeline.make_doc("a")])[0].shape[1]
         self._rows = np.empty((kept_words, width), dtype=np.float32)
         self._is_space = np.zeros(kept_words, dtype=bool)
-        self._row_of: dict[tuple[str, int], int] = {}  # by word and norm, which the tokenizer's exceptions may give
+        self._row_of: dict[
+            tuple[str | int, int], int
+        ] = {}  # by word (a long one's id) and norm, which the tokenizer's exceptions may give
         self._plain_row_of: dict[str, int] = {}  # of words with the norm that they have everywhere
         self._tokens_of: dict[str, tuple[_Token, ...]] = {}
         self._fresh: list[_Features] = []  # of the newest rows, which are to be embedded
@@ -157,7 +159,7 @@ class WordTable:
 
     def _known(self, pieces: set[str], most_tokens: int) -> dict[str, tuple[_Token, ...]]:
         """Return the tokens of each piece, after learning those that are new."""
-        missing = pieces - self._tokens_of.keys()
+        missing = {piece for piece in pieces if piece not in self._tokens_of}  # `-` would walk all that are known
         if not missing:
             return self._tokens_of
         if max(len(self._row_of) + most_tokens, len(self._tokens_of) + len(missing)) > self._kept_words:
@@ -233,9 +235,10 @@ class WordTable:
         return row
 
     def _row(self, word: str, features: _Features) -> int:
-        row = self._row_of.get((word, features[0]))
+        known = word if len(word) <= _LONGEST_KEPT else get_string_id(word), features[0]
+        row = self._row_of.get(known)
         if row is None:
-            row = self._row_of[word, features[0]] = len(self._row_of)
+            row = self._row_of[known] = len(self._row_of)
             self._fresh.append(features)
             self._is_space[row] = word.isspace()
         return row

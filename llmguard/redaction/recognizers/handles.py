@@ -14,6 +14,7 @@ _APART = re.compile(r"(?<![\w@/\\`'=({\[<$%&*+-])@ (?P<v>[A-Za-z_]\w{2,29})(?!\w
 _LOGGED_IN = re.compile(
     r"(?i)\b(?:(?:accepted|failed|postponed) [\w/-]{3,24} for (?:invalid user )?|session (?:opened|closed) for user |invalid user )(?P<v>[a-z][\w.-]{1,31})(?=[ (,.]|$)"
 )
+_LOGIN_NEEDS = (" for ", "nval")  # one of them is in each match, in any case
 _SYSTEM_USERS = frozenset(
     "root admin daemon nobody www-data postgres mysql git ubuntu ec2-user deploy jenkins systemd user from".split()
 )
@@ -52,9 +53,13 @@ class HandleRecognizer(GatedRecognizer):
 
     def find(self, text: str) -> Iterable[Hit]:
         """Return the handles in the text."""
-        for match in _LOGGED_IN.finditer(text):
+        lowered = text.lower()
+        logins = _LOGGED_IN.finditer(text) if any(need in lowered for need in _LOGIN_NEEDS) else ()
+        for match in logins:
             if match["v"].lower() not in _SYSTEM_USERS:
                 yield Hit(*match.span("v"), "USERNAME", 0.7, "user in a log of logins")
+        if "@" not in text:
+            return
         is_post = len(text) <= _LONGEST_POST and "\n" not in text.strip()
         starts_as_post = is_post and _POST_START.match(text) is not None
         for match in _HANDLE.finditer(text):

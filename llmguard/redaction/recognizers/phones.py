@@ -6,7 +6,7 @@ one of `REGIONS`, or a word such as "call" in front. A plain run of digits witho
 # ruff: noqa: E501  # a regex is read in one piece
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import ClassVar
 
 import phonenumbers
@@ -26,6 +26,7 @@ _DATE_OR_OTHER = re.compile(
     r"(?:(?:19|20)\d{2}[-/.](?:0?[1-9]|1[0-2])[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.](?:19|20)\d{2})(?!\d).*"
     r"|(?:\d{1,3}\.){3}\d{1,3}|(?:19|20)\d{2} ?[-\u2013] ?(?:19|20)\d{2}|\d+\.\d+|\d{3}-\d{2}-\d{4}|\d{1,2}/\d{1,2}/\d{2,4}.*|(?:\d{4}[ -]){3}\d{4}"
 )
+_LONE_DIGITS = re.compile(r"(?<!\d)\d[ .-]\d(?!\d)")
 _THOUSANDS = re.compile(r"\d{1,3}(?: \d{3})+")
 _CALLS = re.compile(
     r"(?i)\b(?:phone|tel|telephone|mobile|cell|fax|call(?:s|ed|ing)?|dial|text|sms|whatsapp|ring|reach(?:ed|able)?|contact|telefon|handy|m[oó]vil|tel[eé]fono|portable|hotline"
@@ -77,19 +78,23 @@ def _judge(text: str, start: int, end: int) -> tuple[float, str] | None:
         or _DATE_OR_OTHER.fullmatch(number)
     ):
         return None
-    if re.search(r"(?<!\d)\d[ .-]\d(?!\d)", number) and not number.startswith("+"):
+    if _LONE_DIGITS.search(number) and not number.startswith("+"):
         return None  # `0 0 24 24`
-    is_called = _CALLS.search(text, max(0, start - 64), start) or _TRAILING.match(text[end : end + 12])
-    return _by_form(number, is_called=bool(is_called))
+    return _by_form(number, lambda: _is_called(text, start, end))
 
 
-def _by_form(number: str, *, is_called: bool) -> tuple[float, str] | None:
+def _is_called(text: str, start: int, end: int) -> bool:
+    before = _CALLS.search(text, max(0, start - 64), start)
+    return before is not None or _TRAILING.match(text[end : end + 12]) is not None
+
+
+def _by_form(number: str, is_called: Callable[[], bool]) -> tuple[float, str] | None:
     """Return score and rule for a number without its extension, by the strongest form that it has."""
     digits = sum(c.isdigit() for c in number)
     is_grouped = digits < len(number)
     forms = (
         (0.9, "international number", lambda: _INTERNATIONAL.fullmatch(number) and _is_possible(number)),
-        (0.85, "number beside a word such as call", lambda: is_called),
+        (0.85, "number beside a word such as call", is_called),
         (0.75, "North American number", lambda: _NANP.fullmatch(number)),
         (0.6, "number with its area in brackets", lambda: _AREA.fullmatch(number) and digits >= _MIN_WITH_AREA),
         (0.6, "national number", lambda: is_grouped and _is_national(number)),
