@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from fractions import Fraction
+from math import ceil
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -88,9 +90,10 @@ class Model:
     def reserve(self, reserve, now):
         scopes = tuple(claim.scope for claim in reserve.claims)
         for step in range(reserve.steps, -1, -1):
-            if self.fits(scopes, reserve.at(step), now):
-                self.bookings[reserve.hold_id] = Booking(now, scopes, reserve.at(step))
-                return reserve.at(step)
+            amount = between(reserve.least or reserve.most, reserve.most, step, reserve.steps)
+            if self.fits(scopes, amount, now):
+                self.bookings[reserve.hold_id] = Booking(now, scopes, amount)
+                return amount
         return None
 
     def settle(self, hold_id, actual):
@@ -102,6 +105,16 @@ class Model:
         booking = self.bookings.get(hold_id)
         if booking is not None and booking.used is None:
             del self.bookings[hold_id]
+
+
+def between(least, most, step, steps):
+    """Return the amount so many even steps above the least, rounded up."""
+
+    def part(name):
+        low, high = getattr(least, name), getattr(most, name)
+        return ceil(low + Fraction((high - low) * step, steps or 1))
+
+    return Amount(part("requests"), part("tokens"), part("nano_usd"))
 
 
 def limits_of(quota):
