@@ -96,7 +96,7 @@ class Providers:
         self._adapters: dict[ProviderKind, Adapter] = {
             "echo": EchoAdapter(clock, tokens),
             "openai": OpenAiAdapter(environ, clock, tokens, connection_limit=connection_limit),
-            "litellm": LitellmAdapter(environ, tokens),
+            "litellm": LitellmAdapter(environ, clock, tokens),
         }
 
     async def start(self, kinds: Collection[ProviderKind] = ("echo", "openai")) -> None:

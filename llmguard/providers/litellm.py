@@ -14,11 +14,13 @@ from typing import Any, Final
 
 from llmguard.domain.catalog import Model
 from llmguard.domain.chat import JsonObject
+from llmguard.domain.clock import Clock
 from llmguard.providers import failures
 from llmguard.providers.adapter import AttemptFailed, asks_embeddings
 from llmguard.providers.embeddings import plain_embeddings
 from llmguard.providers.keys import read_key
 from llmguard.providers.litellm_shapes import plain_chunk, plain_completion
+from llmguard.providers.retry_after import read_retry_after
 from llmguard.providers.tokens import TokenCounter
 
 _NOT_FOUND: Final = 404
@@ -50,8 +52,9 @@ _PASSED_ON_FOR_EMBEDDINGS: Final = frozenset({"input", "dimensions", "user"})
 class LitellmAdapter:
     """Calls `litellm.acompletion` and `litellm.aembedding`."""
 
-    def __init__(self, environ: Mapping[str, str], tokens: TokenCounter) -> None:
+    def __init__(self, environ: Mapping[str, str], clock: Clock, tokens: TokenCounter) -> None:
         self._environ = environ
+        self._clock = clock
         self._tokens = tokens
         self._litellm: Any = None  # Any: LiteLLM's module; its types say little
         self._importing = asyncio.Lock()
@@ -150,7 +153,10 @@ class LitellmAdapter:
             case known.UnsupportedParamsError():
                 failure = failures.invalid_request(model, "unsupported_parameter", None, reached=False)
             case _ if isinstance(status, int) and status >= _LOWEST_ERROR:
-                failure = failures.answered_with(model, status, {"code": getattr(error, "code", None)})
+                headers = getattr(error, "litellm_response_headers", None) or {}
+                wanted = read_retry_after(headers, self._clock.now())
+                said = {"code": getattr(error, "code", None)}
+                failure = failures.answered_with(model, status, said, retry_after_seconds=wanted)
             case _:
                 failure = failures.not_understood(model)
         return failure

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from email.utils import parsedate_to_datetime
 from importlib.metadata import version
 from typing import Final
 
@@ -19,6 +18,7 @@ from llmguard.providers.embeddings import plain_embeddings
 from llmguard.providers.keys import read_key
 from llmguard.providers.responses_answer import ResponseEvents, completion_of
 from llmguard.providers.responses_request import responses_request
+from llmguard.providers.retry_after import read_retry_after
 from llmguard.providers.tokens import TokenCounter
 
 DEFAULT_BASE_URL: Final = "https://api.openai.com/v1"
@@ -27,7 +27,6 @@ _PATHS: Final[dict[ModelApi, str]] = {"chat_completions": "chat/completions", "r
 _OK: Final = 200
 _BAD_REQUEST: Final = 400
 _LARGEST_ERROR_BYTES: Final = 64 * 1024
-_LONGEST_WAIT_SECONDS: Final = 24 * 3600.0  # what a provider may ask for and be believed
 
 
 class OpenAiAdapter:
@@ -127,7 +126,7 @@ class OpenAiAdapter:
             model,
             response.status,
             error,
-            retry_after_seconds=self._retry_after_seconds(response.headers),
+            retry_after_seconds=read_retry_after(response.headers, self._clock.now()),
             may_retry=response.headers.get("x-should-retry") != "false",
         )
 
@@ -163,19 +162,6 @@ class OpenAiAdapter:
             response.close()  # does nothing where the body was read to its end
         return read_error(content)
 
-    def _retry_after_seconds(self, headers: Mapping[str, str]) -> float | None:
-        """Return how long the provider asks to wait. Source: RFC 9110, 10.2.3; `retry-after-ms` is OpenAI's own."""
-        for name, per_second in (("retry-after-ms", 1000), ("retry-after", 1)):
-            try:
-                return _bounded(float(headers[name]) / per_second)
-            except (KeyError, ValueError):
-                continue
-        try:
-            date = parsedate_to_datetime(headers["retry-after"])
-            return _bounded((date - self._clock.now()).total_seconds())
-        except (KeyError, ValueError, TypeError):  # TypeError: a date without a zone
-            return None
-
 
 async def _from_response(model: Model, answer: AnswerReader, *, stream: bool) -> AsyncIterator[JsonObject]:
     """Yield what the Responses API answers as a chat.completion, or its chunks."""
@@ -191,10 +177,6 @@ async def _from_response(model: Model, answer: AnswerReader, *, stream: bool) ->
             await answer.read_to_end()
         for chunk in chunks:
             yield chunk
-
-
-def _bounded(seconds: float) -> float:
-    return min(max(0.0, seconds), _LONGEST_WAIT_SECONDS)
 
 
 def _without_stream_options(body: JsonObject) -> JsonObject:
