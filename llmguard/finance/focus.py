@@ -19,7 +19,7 @@ import msgspec
 
 from llmguard.domain.money import STANDARD, Price, Rates, TokenKind
 from llmguard.finance.errors import FinanceError
-from llmguard.finance.questions import CHARGES, Period, ask
+from llmguard.finance.questions import Period, ask_charges
 from llmguard.finance.tables import Column
 from llmguard.registry.price_figures import PriceFiles
 from llmguard.traces.reader import TraceReader
@@ -110,12 +110,12 @@ def focus_rows(reader: TraceReader, prices: PriceFiles, period: Period) -> Itera
         FinanceError: a day has more than one answer may have.
         TraceStoreError, TraceQueryError: the traces cannot be read now.
     """
-    day = period.since
-    while day < period.until:
-        following = day + timedelta(days=1)
-        for charge in ask(reader, CHARGES, Period(day, following)):
-            yield from _rows_of(charge, prices.find(charge["price_version"]), period)
-        day = following
+    known: dict[str | None, Price | None] = {}
+    for charge in ask_charges(reader, period):
+        version = charge["price_version"]
+        if version not in known:
+            known[version] = prices.find(version)
+        yield from _rows_of(charge, known[version], period)
 
 
 def _rows_of(charge: Mapping[str, Any], price: Price | None, period: Period) -> Iterator[Row]:

@@ -5,7 +5,7 @@ centre that its app had then.
 """
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final, Literal, get_args
 
 from llmguard.finance.errors import FinanceError
@@ -100,8 +100,29 @@ def ask(reader: TraceReader, sql: str, period: Period, **parameters: str) -> Row
         FinanceError: there are more than one answer may have.
         TraceStoreError, TraceQueryError: the traces cannot be read now.
     """
-    given = {"since": period.since.isoformat(), "until": period.until.isoformat(), **parameters}
-    rows = reader.query(sql, given, limit=MAX_ROWS)
+    rows = _asked(reader, sql, period, **parameters)
     if len(rows) >= MAX_ROWS:
         raise FinanceError(f"The answer has {MAX_ROWS:,} rows or more. Ask for a shorter time, or by fewer things.")
     return rows
+
+
+def ask_charges(reader: TraceReader, period: Period) -> Rows:
+    """Return the charges of a period of whole days, in as many answers as they need.
+
+    Raises:
+        FinanceError: a single day has more than one answer may have.
+        TraceStoreError, TraceQueryError: the traces cannot be read now.
+    """
+    days = (period.until - period.since).days
+    if days <= 1:
+        return ask(reader, CHARGES, period)
+    rows = _asked(reader, CHARGES, period)
+    if len(rows) < MAX_ROWS:
+        return rows
+    middle = period.since + timedelta(days=days // 2)
+    return ask_charges(reader, Period(period.since, middle)) + ask_charges(reader, Period(middle, period.until))
+
+
+def _asked(reader: TraceReader, sql: str, period: Period, **parameters: str) -> Rows:
+    given = {"since": period.since.isoformat(), "until": period.until.isoformat(), **parameters}
+    return reader.query(sql, given, limit=MAX_ROWS)

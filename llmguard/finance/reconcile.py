@@ -14,10 +14,9 @@ from typing import Any, Final
 from llmguard.domain.money import TokenKind
 from llmguard.finance.focus import rates_named
 from llmguard.finance.invoice import Billed, Invoice
-from llmguard.finance.questions import CHARGES, Period, ask
+from llmguard.finance.questions import Period, ask_charges
 from llmguard.finance.tables import Column
 from llmguard.registry.price_figures import PriceFiles
-from llmguard.traces.queries import Rows
 from llmguard.traces.reader import TraceReader
 
 Row = dict[str, Any]  # Any: texts, whole numbers, decimals
@@ -126,12 +125,10 @@ def _traced(
 ) -> dict[Key, Traced]:
     since, until = (datetime.combine(day, time(), UTC) for day in (days[0], days[1] + timedelta(days=1)))
     traced: dict[Key, Traced] = {}
-    while since < until:
-        charges: Rows = ask(reader, CHARGES, Period(since, since + timedelta(days=1)))
-        for charge in charges:
-            if provider is None or charge["provider"] == provider:
-                _add(traced.setdefault((since.date(), charge["model"] or "unknown"), Traced()), charge, prices)
-        since += timedelta(days=1)
+    for charge in ask_charges(reader, Period(since, until)):
+        if provider is None or charge["provider"] == provider:
+            key = (date.fromisoformat(charge["day"]), charge["model"] or "unknown")
+            _add(traced.setdefault(key, Traced()), charge, prices)
     return traced
 
 

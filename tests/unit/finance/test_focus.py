@@ -142,3 +142,10 @@ def test_a_cost_is_split_without_losing_a_digit_and_no_part_is_below_zero(exact,
 
     assert sum(parts.values()) == billed
     assert min(parts.values()) >= 0
+
+
+def test_charges_that_do_not_fit_into_one_answer_come_in_several(places, rows, monkeypatch):
+    monkeypatch.setattr("llmguard.finance.questions.MAX_ROWS", 2_000)
+    prices = PriceFiles(places.data / "registry" / "prices")
+
+    assert list(focus_rows(TraceReader(places.data), prices, month_of("2026-11"))) == rows
