@@ -38,6 +38,7 @@ from llmguard.traces.reader import TraceReader
 from llmguard.traces.spool import Spool
 from llmguard.web.app import Site
 from llmguard.web.probes import Probes
+from llmguard.web.response_ids import ResponseIds
 
 METRICS_FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"  # prometheus_client's own name
 _CHECK_SECONDS = 1.0
@@ -99,6 +100,7 @@ class Worker:
             probes,
             TraceReader(settings.data).show,
             self._running,
+            ResponseIds(settings.secret),
             is_set=lambda name: bool(environ.get(name, "").strip()),
         )
 

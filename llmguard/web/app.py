@@ -20,6 +20,7 @@ from llmguard.web.listings import ShowModel, list_models, show_standing
 from llmguard.web.overage import PATH as OVERAGE
 from llmguard.web.overage import RequestOverage, list_overage
 from llmguard.web.probes import Probes
+from llmguard.web.response_ids import ResponseIds
 from llmguard.web.responses_answer import ResponsesExchange
 from llmguard.web.responses_request import RESPONSES
 from llmguard.web.welcome import welcome
@@ -43,6 +44,7 @@ class Site:
         probes: health, readiness and metrics.
         show_trace: returns a trace by id; may block.
         running: starts the services when entered and stops them when left.
+        response_ids: seals the ids of responses that providers keep.
         is_set: whether a variable with a provider's key is set.
     """
 
@@ -50,6 +52,7 @@ class Site:
     probes: Probes
     show_trace: Callable[[str], dict[str, Any] | None]
     running: Callable[[], AbstractAsyncContextManager[None]]
+    response_ids: ResponseIds
     is_set: Callable[[str], bool] = bool  # any name is: for sites without providers
 
 
@@ -68,7 +71,7 @@ def build_app(site: Site) -> FastAPI:
         *(
             route
             for path, exchange in _EXCHANGES.items()
-            for route in _data_plane(services, path, "POST", Governed(services, path, exchange))
+            for route in _data_plane(services, path, "POST", Governed(services, path, exchange, site.response_ids))
         ),
         *_data_plane(services, "/v1/models", "GET", Listing(services, "/v1/models", list_models)),
         *_data_plane(services, "/v1/models/{model:path}", "GET", ShowModel(services)),

@@ -7,7 +7,7 @@ import time
 from typing import Any, Final
 
 from llmguard.domain.chat import ChatRequest, JsonObject
-from llmguard.providers.tokens import TokenCounter
+from llmguard.web.exchange import Arrival
 from llmguard.web.wire import (
     DONE,
     check_count,
@@ -29,12 +29,12 @@ _MOST_LOGPROBS: Final = 20  # of a chat; this endpoint itself had 5
 class CompletionExchange:
     """Translates one legacy completion and its answer."""
 
-    def __init__(self, body: bytes, trace_id: str, tokens: TokenCounter) -> None:
-        """Take the body; `tokens` reads a prompt that comes as tokens."""
-        self._body = body
-        self._id = f"cmpl-{trace_id}"
+    def __init__(self, arrival: Arrival) -> None:
+        """Take what came in."""
+        self._body = arrival.body
+        self._id = f"cmpl-{arrival.trace_id}"
         self._created = int(time.time())
-        self._tokens = tokens
+        self._tokens = arrival.tokens
         self._echoed = ""
         self._begun: set[int] = set()
 

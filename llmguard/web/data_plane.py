@@ -19,8 +19,9 @@ from llmguard.gateway.services import Services
 from llmguard.idempotency.claims import Claim
 from llmguard.idempotency.store import KeptAnswer
 from llmguard.web.connection import HungUpError, read_body, until_hung_up
-from llmguard.web.exchange import Exchange, OpenExchange
+from llmguard.web.exchange import Arrival, Exchange, OpenExchange
 from llmguard.web.headers import Headers, answer_headers, cors_headers, retry_headers
+from llmguard.web.response_ids import ResponseIds
 from llmguard.web.wire import encode_json, error_body
 
 _log = logging.getLogger(__name__)
@@ -38,9 +39,10 @@ Present = Callable[[Services, Record, Caller], Awaitable[JsonObject]]
 class Governed:
     """A `POST` of the data plane: one request through the nine steps, in the words of one endpoint."""
 
-    def __init__(self, services: Services, endpoint: str, exchange: OpenExchange) -> None:
+    def __init__(self, services: Services, endpoint: str, exchange: OpenExchange, response_ids: ResponseIds) -> None:
         """Answer with these services; `exchange` translates."""
         self._services = services
+        self._response_ids = response_ids
         self._endpoint = endpoint
         self._exchange = exchange
 
@@ -58,7 +60,8 @@ class Governed:
         except GuardError as refusal:
             await door.refuse(refusal)
             return
-        exchange = self._exchange(body, door.record.trace.trace_id, services.tokens)
+        arrival = Arrival(body, door.record.trace.trace_id, credential.app, services.tokens, self._response_ids)
+        exchange = self._exchange(arrival)
         incoming = Incoming(door.header(b"authorization"), door.header(b"origin"), exchange.parse)
         if isinstance(claim, KeptAnswer):
             await door.repeat(incoming, claim)

@@ -9,7 +9,7 @@ import sys
 from typing import Final
 
 from llmguard.domain.chat import ChatRequest, JsonObject
-from llmguard.providers.tokens import TokenCounter
+from llmguard.web.exchange import Arrival
 from llmguard.web.wire import check_count, invalid, read_model, read_object, read_texts
 
 EMBEDDINGS: Final = "/v1/embeddings"
@@ -21,11 +21,10 @@ _MOST_DIMENSIONS: Final = 65_536
 class EmbeddingExchange:
     """Translates one request for embeddings and its answer."""
 
-    def __init__(self, body: bytes, trace_id: str, tokens: TokenCounter) -> None:
-        """Take the body; `tokens` reads texts that come as tokens, as some clients send them by default."""
-        del trace_id
-        self._body = body
-        self._tokens = tokens
+    def __init__(self, arrival: Arrival) -> None:
+        """Take what came in."""
+        self._body = arrival.body
+        self._tokens = arrival.tokens
         self._as_base64 = False
 
     def parse(self) -> ChatRequest:

@@ -5,14 +5,27 @@ translates what came in, and back what goes out, so that every endpoint passes t
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol
 
 from llmguard.domain.chat import ChatRequest, JsonObject
 from llmguard.providers.tokens import TokenCounter
+from llmguard.web.response_ids import ResponseIds
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """What a request brings: its body, its trace, whose it is, and what reads tokens and ids in it."""
+
+    body: bytes
+    trace_id: str
+    app: str
+    tokens: TokenCounter
+    response_ids: ResponseIds
 
 
 class Exchange(Protocol):
-    """Translates one request. Made with its body and trace id; `parse` comes first, and only for known callers."""
+    """Translates one request. Made with its arrival; `parse` comes first, and only for known callers."""
 
     def parse(self) -> ChatRequest:
         """Return the request of the body (step 0).
@@ -39,4 +52,4 @@ class Exchange(Protocol):
         ...
 
 
-OpenExchange = Callable[[bytes, str, TokenCounter], Exchange]  # body, trace id, for token arrays
+OpenExchange = Callable[[Arrival], Exchange]

@@ -7,26 +7,26 @@ Source: OpenAI API reference, "The response object" and "Streaming events" (read
 
 import time
 from collections.abc import Iterator
+from functools import partial
 from typing import Any, Final
 
 from llmguard.domain.chat import ChatRequest, JsonObject
 from llmguard.gateway.assembly import assemble
-from llmguard.providers.tokens import TokenCounter
+from llmguard.web.exchange import Arrival
 from llmguard.web.responses_request import parse_responses
 from llmguard.web.wire import encode_json
 
 _INCOMPLETE: Final = {"length": "max_output_tokens", "content_filter": "content_filter"}
-_ECHOED: Final = ("metadata", "safety_identifier", "prompt_cache_key", "service_tier", "user", "previous_response_id")
+_ECHOED: Final = ("metadata", "safety_identifier", "prompt_cache_key", "service_tier", "user")
 
 
 class ResponsesExchange:
     """Translates one Responses request and its answer."""
 
-    def __init__(self, body: bytes, trace_id: str, tokens: TokenCounter) -> None:
-        """Take the body; the ids of response and items are made of the trace id, so that either leads to the trace."""
-        del tokens
-        self._body = body
-        self._own_id = trace_id.replace("-", "")
+    def __init__(self, arrival: Arrival) -> None:
+        """Take what came in; ids of response and items are made of the trace id, so that either leads to the trace."""
+        self._arrival = arrival
+        self._own_id = arrival.trace_id.replace("-", "")
         self._created = int(time.time())
         self._request: ChatRequest
         self._chunks: list[JsonObject] = []
@@ -35,7 +35,7 @@ class ResponsesExchange:
 
     def parse(self) -> ChatRequest:
         """Return the chat of the body."""
-        self._request = parse_responses(self._body)
+        self._request = parse_responses(self._arrival)
         return self._request
 
     def whole(self, answer: JsonObject) -> JsonObject:
@@ -130,10 +130,12 @@ class ResponsesExchange:
 
     def _response(self, answer: JsonObject, status: str, output: list[JsonObject], reason: str | None) -> JsonObject:
         asked = self._request.parameters
-        stored = str(answer.get("id", ""))
+        kept = str(answer.get("id", ""))
+        seal = partial(self._arrival.response_ids.seal, self._arrival.app)
+        previous = asked.get("previous_response_id")
         incomplete = {"reason": _INCOMPLETE[reason]} if reason in _INCOMPLETE else None
         return {
-            "id": stored if stored.startswith("resp_") else f"resp_{self._own_id}",
+            "id": seal(kept) if kept.startswith("resp_") else f"resp_{self._own_id}",
             "object": "response",
             "created_at": answer.get("created") or self._created,
             "status": status,
@@ -144,6 +146,7 @@ class ResponsesExchange:
             "max_output_tokens": asked.get("max_completion_tokens"),
             "model": answer.get("model") or self._request.model,
             "output": output,
+            "previous_response_id": None if previous is None else seal(previous),
             "parallel_tool_calls": asked.get("parallel_tool_calls", True),
             "reasoning": {"effort": asked.get("reasoning_effort"), "summary": None},
             "store": asked.get("store", False),

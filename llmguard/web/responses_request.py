@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from llmguard.domain.chat import ChatRequest, JsonObject
+from llmguard.web.exchange import Arrival
 from llmguard.web.wire import check_count, check_objects, check_tools, invalid, read_flag, read_model, read_object
 
 RESPONSES: Final = "/v1/responses"
@@ -35,18 +36,17 @@ _OPENAIS_ALONE: Final = {
 }
 _ROLES: Final = frozenset({"user", "assistant", "system", "developer"})
 _DROPPED: Final = frozenset({"reasoning"})  # a model's own notes: a chat has no place for them, and goes on without
-_STORED_ID: Final = re.compile(r"resp_[A-Za-z0-9]{8,128}")
 _INCLUDED: Final = frozenset({"message.output_text.logprobs", "reasoning.encrypted_content"})
 _KIND: Final = re.compile(r"[a-z_]{1,40}")
 
 
-def parse_responses(body: bytes) -> ChatRequest:
-    """Return the chat that a Responses body amounts to.
+def parse_responses(arrival: Arrival) -> ChatRequest:
+    """Return the chat that a Responses request amounts to.
 
     Raises:
         Refusal: invalid_request, naming the field and what to do instead.
     """
-    fields = read_object(body)
+    fields = read_object(arrival.body)
     for name, reason in _OPENAIS_ALONE.items():
         if fields.get(name):
             raise invalid(name, f"`{name}` is not served: {reason}", f"Leave {name} out.")
@@ -59,7 +59,7 @@ def parse_responses(body: bytes) -> ChatRequest:
     if fields.get("max_output_tokens") is not None:
         parameters["max_completion_tokens"] = fields["max_output_tokens"]
     if fields.get("previous_response_id") is not None:
-        parameters["previous_response_id"] = _stored_id(fields["previous_response_id"])
+        parameters["previous_response_id"] = _stored_id(arrival, fields["previous_response_id"])
     parameters |= _tools(fields)
     check_tools(parameters)
     return ChatRequest(
@@ -196,11 +196,12 @@ def _included(fields: JsonObject) -> JsonObject:
     return {"logprobs": True} if "message.output_text.logprobs" in included or fields.get("top_logprobs") else {}
 
 
-def _stored_id(value: Any) -> str:
-    if isinstance(value, str) and _STORED_ID.fullmatch(value):
-        return value
-    words = "`previous_response_id` must be the id of an earlier response"
-    raise invalid("previous_response_id", words, "Send an id such as resp_…, or the earlier messages in `input`.")
+def _stored_id(arrival: Arrival, value: Any) -> str:
+    provider_id = arrival.response_ids.open(arrival.app, value)
+    if provider_id is not None:
+        return provider_id
+    words = "`previous_response_id` is not the id of a response that this app got and the provider keeps"
+    raise invalid("previous_response_id", words, "Send the earlier messages in `input`, or the id of such a response.")
 
 
 def _tools(fields: JsonObject) -> JsonObject:

@@ -13,6 +13,7 @@ import msgspec
 from llmguard.domain.chat import ChatRequest, JsonObject
 from llmguard.domain.errors import GuardError, Refusal
 from llmguard.providers.tokens import TokenCounter
+from llmguard.web.exchange import Arrival
 
 CHAT_COMPLETIONS = "/v1/chat/completions"
 _ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
@@ -33,11 +34,10 @@ _decode_json = msgspec.json.Decoder().decode
 class ChatExchange:
     """`POST /v1/chat/completions`: what the pipeline speaks itself."""
 
-    def __init__(self, body: bytes, trace_id: str, tokens: TokenCounter) -> None:
-        """Take the body."""
-        del tokens
-        self._body = body
-        self._trace_id = trace_id
+    def __init__(self, arrival: Arrival) -> None:
+        """Take what came in."""
+        self._body = arrival.body
+        self._trace_id = arrival.trace_id
 
     def parse(self) -> ChatRequest:
         """Return the request, as `parse_chat`."""

@@ -108,7 +108,7 @@ def test_function_calls_of_a_response_go_out_and_back(client, provider, stream):
 @pytest.mark.parametrize(
     ("changes", "param", "code"),
     [
-        ({"previous_response_id": "resp_0123456789abcdef"}, "previous_response_id", "parameter_not_allowed"),
+        ({"previous_response_id": "resp_0123456789abcdef"}, "previous_response_id", "invalid_request"),
         ({"previous_response_id": "Anna Schmidt"}, "previous_response_id", "invalid_request"),
         ({"background": True}, "background", "invalid_request"),
         ({"conversation": "conv_1"}, "conversation", "invalid_request"),

@@ -28,6 +28,7 @@ from llmguard.traces.reader import TraceReader
 from llmguard.traces.spool import Spool
 from llmguard.web.app import Site, build_app
 from llmguard.web.probes import Probes
+from llmguard.web.response_ids import ResponseIds
 from tests.support.builders import PATIENT, a_model, a_preset, a_provider, an_app
 from tests.support.finder import PatternFinder
 
@@ -86,7 +87,7 @@ class Served:
             ),
         )
         probes = Probes(self.recorder.metrics, None, list)
-        app = build_app(Site(self.services, probes, self.reader.show, self._running))
+        app = build_app(Site(self.services, probes, self.reader.show, self._running, ResponseIds(SECRET)))
         self._server = uvicorn.Server(uvicorn.Config(app, lifespan="on", log_config=None, ws="none"))
         self._thread = threading.Thread(target=self._serve, daemon=True)
         self._socket = socket.create_server(("127.0.0.1", 0))
