@@ -1,10 +1,11 @@
-"""Run every test: parts in the project's environment, journeys with the current OpenAI client in its own.
+"""Run every test: parts in the project's environment, journeys with today's clients in theirs.
 
 With arguments, they go to pytest in the project's environment and nothing else runs.
 """
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,14 @@ PROJECT = ROOT / ".venv" / "bin"
 CLIENT = ROOT / ".venv-client" / "bin"
 PARTS = ["tests/unit", "tests/contract", "tests/architecture"]
 JOURNEYS = ["-c", "tests/journeys/pytest.ini", "--rootdir", ".", "tests/journeys"]
+BEFORE = [
+    *JOURNEYS[:-1],
+    "-p",
+    "no:asyncio",
+    "tests/journeys/test_openai_client.py",
+]  # with the previous major version of the client
+NODE = ROOT / "tests" / "clients" / "node"
+NPM_SECONDS = 300
 TWO_AT_ONCE = ["-n", "2", "--dist", "loadfile"]  # the tests of a file share servers, analyzers and language models
 
 
@@ -29,15 +38,46 @@ def main() -> int:
     # where bytecode is not kept, each of the hundreds of processes compiles its libraries anew: 4 s of CPU a command
     environ.pop("PYTHONDONTWRITEBYTECODE", None)
     run([PROJECT / "coverage", "erase"], environ)
+    installing = install_node_clients()
     outcomes = [
         run([PROJECT / "python", "-m", "pytest", *TWO_AT_ONCE, "--cov", "--cov-report=", *PARTS], environ),
+    ]
+    wait_for_node_clients(installing)
+    outcomes += [
         run([CLIENT / "python", "-m", "pytest", *TWO_AT_ONCE, *JOURNEYS], environ),
+        run([PROJECT / "python", "-m", "pytest", *BEFORE], environ),
     ]
     run([PROJECT / "coverage", "combine", "--append", "--quiet"], environ)
     covered, _ = run([PROJECT / "coverage", "report"], environ)
     passed, failed = (sum(counts[index] for _, counts in outcomes) for index in (0, 1))
     print(f"{passed} passed, {failed} failed", flush=True)
     return next((code for code, _ in outcomes if code), 0) or covered
+
+
+def install_node_clients() -> subprocess.Popen | None:
+    """Begin to install the Node clients by their lock file, unless they are there; their tests are skipped without."""
+    if shutil.which("node") is None or shutil.which("npm") is None:
+        print("The clients for Node are not tested: node and npm are not installed.", flush=True)
+        return None
+    lock, installed = NODE / "package-lock.json", NODE / "node_modules" / ".package-lock.json"
+    if installed.is_file() and installed.stat().st_mtime >= lock.stat().st_mtime:
+        return None
+    command = ["npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel", "error"]
+    return subprocess.Popen(command, cwd=NODE)
+
+
+def wait_for_node_clients(installing: subprocess.Popen | None) -> None:
+    """Wait until they are installed; say so when they cannot be."""
+    if installing is None:
+        return
+    try:
+        failed = installing.wait(NPM_SECONDS) != 0
+    except subprocess.TimeoutExpired:
+        installing.kill()
+        failed = True
+    if failed:
+        shutil.rmtree(NODE / "node_modules", ignore_errors=True)
+        print("The clients for Node are not tested: npm could not install them. Is its registry reachable?", flush=True)
 
 
 def run(command: list, environ: dict[str, str] | None = None) -> tuple[int, tuple[int, int]]:

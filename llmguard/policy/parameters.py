@@ -20,14 +20,26 @@ PREVIOUS_RESPONSE = "previous_response_id"
 
 # Values that ask for nothing beyond what happens anyway: clients send them by habit, so they are dropped, not refused.
 # Source: OpenAI API reference, chat completions, the documented default of each parameter.
-_ASKS_NOTHING: dict[str, JsonScalar | tuple[()]] = {
-    "n": 1,
-    "presence_penalty": 0,
-    "frequency_penalty": 0,
-    "logprobs": False,
-    "store": False,
-    "top_p": 1,
+_ASKS_NOTHING: dict[str, tuple[Any, ...]] = {  # Any: JSON values
+    "n": (1,),
+    "temperature": (1,),
+    "top_p": (1,),
+    "presence_penalty": (0,),
+    "frequency_penalty": (0,),
+    "logprobs": (False,),
+    "top_logprobs": (0,),
+    "logit_bias": ({},),
+    "stop": ([],),
+    "store": (False,),
+    "metadata": ({},),
+    "service_tier": ("auto", "default"),
+    "response_format": ({"type": "text"},),
+    "modalities": (["text"],),
+    "verbosity": ("medium",),
 }
+# Labels for whoever reads OpenAI's dashboards: an answer is the same without them, so they stay behind. They often
+# name a person.
+_LABELS = frozenset({"user", "safety_identifier", "prompt_cache_key"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +81,7 @@ def settle_parameters(preset: Preset, asked: JsonObject, spoken: Mapping[str, st
             parameters[name] = value
             continue
         if name in _TOOL_PARAMETERS:
-            if preset.tools != "forbidden":  # else `rules.py` refuses what asks for tools, and the rest asks nothing
+            if preset.tools != "forbidden" and (has_tools(asked) or asks_for_tools(asked, name)):  # else see `rules.py`
                 parameters[name] = value
             continue
         rule_name = _SYNONYMS.get(name, name)
@@ -93,6 +105,21 @@ def settle_parameters(preset: Preset, asked: JsonObject, spoken: Mapping[str, st
             violations.append(Violation(word, f"{outcome.problem} (preset {preset.id})", _hint(preset, word, rule)))
     _fill_defaults(rules, parameters)
     return Settled(parameters, tuple(adjusted), tuple(violations))
+
+
+def has_tools(asked: JsonObject) -> bool:
+    """Tell whether a request brings tools, by their name of today or of once."""
+    return bool(asked.get("tools") or asked.get("functions"))
+
+
+def asks_for_tools(asked: JsonObject, name: str) -> bool:
+    """Tell whether one of the fields about tools asks for any; many clients send the others by habit."""
+    value = asked.get(name)
+    if name in ("tools", "functions"):
+        return bool(value)
+    if has_tools(asked):
+        return value not in (None, "none", False)
+    return isinstance(value, dict) or value == "required"
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,13 +171,13 @@ def _fill_defaults(rules: Mapping[str, ParameterRule], parameters: JsonObject) -
             parameters[rule_name] = rule.default
 
 
-def _same(asked: Any, ruled: JsonScalar) -> bool:
+def _same(asked: Any, ruled: Any) -> bool:
     """Compare JSON values: 1 and 1.0 are the same number, but true is not 1."""
     return isinstance(asked, bool) == isinstance(ruled, bool) and bool(asked == ruled)
 
 
 def _asks_nothing(name: str, value: Any) -> bool:
-    return name in _ASKS_NOTHING and _same(value, _ASKS_NOTHING[name])  # type: ignore[arg-type]  # scalars only
+    return name in _LABELS or any(_same(value, nothing) for nothing in _ASKS_NOTHING.get(name, ()))
 
 
 def _like(number: float) -> JsonScalar:

@@ -8,7 +8,7 @@ from typing import Any
 from llmguard.domain.catalog import App, Model, Preset
 from llmguard.domain.chat import ChatRequest
 from llmguard.domain.errors import RefusalCode
-from llmguard.policy.parameters import PREVIOUS_RESPONSE, Violation
+from llmguard.policy.parameters import PREVIOUS_RESPONSE, Violation, asks_for_tools
 
 # By the type of a part, or by what it carries: the setting of the preset that allows it, and the word for it.
 _MEDIA_PARTS = {
@@ -27,7 +27,7 @@ def tool_violations(preset: Preset, request: ChatRequest) -> Iterator[Violation]
     parameters = request.parameters
     if preset.tools == "forbidden":
         for parameter in ("tools", "functions", "tool_choice", "function_call", "parallel_tool_calls"):
-            if _asks_for_tools(parameter, parameters.get(parameter)):
+            if asks_for_tools(parameters, parameter):
                 yield Violation(
                     parameter,
                     f"the preset {preset.id} forbids tools",
@@ -78,12 +78,6 @@ def _kinds(part: dict[str, Any]) -> Iterator[str]:
     """Yield what a part is: by its type, and by what it carries, whatever its type says."""
     yield str(part.get("type"))
     yield from (medium for medium in _MEDIA if medium in part)
-
-
-def _asks_for_tools(parameter: str, value: Any) -> bool:
-    if parameter in ("tools", "functions", "parallel_tool_calls"):
-        return bool(value)
-    return value not in (None, "none")
 
 
 def _tool_names(parameters: dict[str, Any]) -> Iterator[tuple[str, str]]:

@@ -33,6 +33,7 @@ _EXCHANGES: dict[str, OpenExchange] = {
     COMPLETIONS: CompletionExchange,
     EMBEDDINGS: EmbeddingExchange,
 }
+_ALLOWED = {"GET": "GET, HEAD, OPTIONS", "POST": "OPTIONS, POST"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +102,11 @@ def _doctor(site: Site) -> list[Route]:
 def _data_plane(services: Services, path: str, method: str, endpoint: ASGIApp) -> list[Route]:
     """Return the routes of a path: its method, CORS preflight, and a refusal in OpenAI's shape for any other method."""
     return [
-        Route(path, endpoint, methods=[method]),
-        Route(path, Preflight(services), methods=["OPTIONS"]),
-        Route(path, NotFound(services, no_such_method)),
+        route
+        for spelled in (path, f"{path}/")  # clients that join a base URL and a path by hand
+        for route in (
+            Route(spelled, endpoint, methods=[method]),
+            Route(spelled, Preflight(services), methods=["OPTIONS"]),
+            Route(spelled, NotFound(services, no_such_method, allowed=_ALLOWED[method])),
+        )
     ]

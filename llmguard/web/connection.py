@@ -1,6 +1,7 @@
 """What a connection brings besides bytes: a body that must be bounded, and a client that may hang up."""
 
 import asyncio
+import zlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
@@ -17,18 +18,21 @@ class HungUpError(Exception):
 
 
 async def read_body(scope: Scope, receive: Receive) -> bytes:
-    """Return the whole body.
+    """Return the whole body, unpacked if it came packed with gzip.
 
     Raises:
-        Refusal: request_too_large, by what is announced or by what arrives; invalid_request, when it does not arrive.
+        Refusal: request_too_large, by what is announced, by what arrives or by what it unpacks to; invalid_request,
+            when it does not arrive or cannot be unpacked.
         HungUpError: the client went away.
     """
-    announced = dict(scope["headers"]).get(b"content-length", b"0")
+    headers = dict(scope["headers"])
+    unpack = _unpacker(headers.get(b"content-encoding", b"identity"))
+    announced = headers.get(b"content-length", b"0")
     if announced.isdigit() and int(announced) > MOST_BODY_BYTES:
         raise _too_large()
     try:
         async with asyncio.timeout(LONGEST_BODY_SECONDS):
-            return await _receive_all(receive)
+            return unpack(await _receive_all(receive))
     except TimeoutError:
         raise Refusal(
             "invalid_request",
@@ -51,6 +55,37 @@ async def _receive_all(receive: Receive) -> bytes:
         parts.append(part)
         if not message.get("more_body", False):
             return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def _unpacker(encoding: bytes) -> Callable[[bytes], bytes]:
+    match encoding.strip().lower():
+        case b"identity" | b"":
+            return bytes
+        case b"gzip" | b"x-gzip":
+            return _gunzip
+    raise Refusal(
+        "invalid_request",
+        "The body is packed in a way that llmguard does not read.",
+        hint="Send it as it is, or with content-encoding: gzip.",
+    )
+
+
+def _gunzip(packed: bytes) -> bytes:
+    """Return what was packed; never more than a body may have, whatever it would unpack to."""
+    member = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
+    try:
+        unpacked = member.decompress(packed, MOST_BODY_BYTES + 1)
+    except zlib.error:
+        unpacked = b""
+    if len(unpacked) > MOST_BODY_BYTES:
+        raise _too_large()
+    if not member.eof or member.unused_data:  # several members in a row (RFC 1952, 2.2) are not worth their cost
+        raise Refusal(
+            "invalid_request",
+            "The body is not what its header content-encoding: gzip says.",
+            hint="Pack it with gzip, or leave the header out.",
+        )
+    return unpacked
 
 
 def _too_large() -> Refusal:

@@ -9,7 +9,7 @@ from llmguard.web.headers import Headers
 
 _PREFLIGHT_SECONDS = 600
 _HEADER = re.compile(
-    rb"authorization|content-type|accept|user-agent|x-request-id|idempotency-key|traceparent"
+    rb"authorization|(?:x-)?api-key|content-type|accept|user-agent|x-request-id|idempotency-key|traceparent"
     rb"|(?:openai|x-stainless)-[a-z-]{1,40}"
 )
 

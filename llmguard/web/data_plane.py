@@ -26,6 +26,7 @@ from llmguard.web.wire import encode_json, error_body
 
 _log = logging.getLogger(__name__)
 _HOST = re.compile(r"[A-Za-z0-9.-]{1,253}(?::\d{1,5})?|\[[0-9a-fA-F:.]{2,45}\](?::\d{1,5})?")
+_PATHS = ("/chat/completions", "/responses", "/completions", "/embeddings", "/models", "/me")
 _JSON = [(b"content-type", b"application/json")]
 _KEPT_HEADERS = frozenset({b"x-llmguard-preset", b"x-llmguard-adjusted", b"x-llmguard-redactions"})
 _EVENT_STREAM = [
@@ -52,7 +53,7 @@ class Governed:
         door = _Door(services, scope, send, self._endpoint)
         try:
             # Strangers send no bodies: the key is looked at before a byte of the body is taken.
-            credential = services.keyring.authenticate(door.header(b"authorization"))
+            credential = services.keyring.authenticate(door.authorization())
             body = await read_body(scope, receive)
             claim = await self._claim(door, credential.app, body, receive)
         except HungUpError:
@@ -62,7 +63,7 @@ class Governed:
             return
         arrival = Arrival(body, door.record.trace.trace_id, credential.app, services.tokens, self._response_ids)
         exchange = self._exchange(arrival)
-        incoming = Incoming(door.header(b"authorization"), door.header(b"origin"), exchange.parse)
+        incoming = Incoming(door.authorization(), door.header(b"origin"), exchange.parse)
         if isinstance(claim, KeptAnswer):
             await door.repeat(incoming, claim)
             return
@@ -105,7 +106,7 @@ class Listing:
         """Serve one request."""
         del receive  # nothing is read of the body
         door = _Door(self._services, scope, send, self._endpoint)
-        incoming = Incoming(door.header(b"authorization"), door.header(b"origin"), parse=_never)
+        incoming = Incoming(door.authorization(), door.header(b"origin"), parse=_never)
         try:
             async with door.record as record:
                 caller = authenticate(self._services, record, self._services.registry, incoming)
@@ -117,31 +118,45 @@ class Listing:
 
 
 class NotFound:
-    """Any other path or method under `/v1`."""
+    """Any other path, or any other method of a path under `/v1`."""
 
-    def __init__(self, services: Services, error: Callable[[], GuardError]) -> None:
-        """Refuse with this error."""
+    def __init__(self, services: Services, error: Callable[[str], GuardError], *, allowed: str | None = None) -> None:
+        """Refuse with this error of a path; `allowed` are the methods that it takes, if it is one of ours."""
         self._services = services
         self._error = error
+        self._headers: Headers = [(b"allow", allowed.encode())] if allowed else []
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Refuse one request. It is not traced: nobody is known to have sent it, and its path could be anything."""
         del receive
-        await _Door(self._services, scope, send, "other").fail(self._error())
+        await _Door(self._services, scope, send, "other").fail(self._error(scope["path"]), self._headers)
 
 
-def no_such_path() -> GuardError:
-    """Return the refusal of a path that is not served."""
-    return Refusal(
-        "not_found",
-        "llmguard does not serve this path.",
-        hint="Use POST /v1/chat/completions, /v1/responses, /v1/completions or /v1/embeddings, GET /v1/models or GET "
-        "/v1/me. The base URL ends in /v1.",
-    )
+def no_such_path(path: str) -> GuardError:
+    """Return the refusal of a path that is not served; it knows the usual mistakes in a base URL."""
+    rest = path.rstrip("/")
+    doubled = rest.startswith("/v1/v1/")
+    while rest.startswith("/v1/"):
+        rest = rest.removeprefix("/v1")
+    if rest in _PATHS and doubled:
+        hint = (
+            f"/v1 is there twice: the path is /v1{rest}. Some tools add /v1 themselves: give them the base URL without."
+        )
+    elif (end := next((known for known in _PATHS if rest.endswith(known)), None)) is not None:
+        hint = (
+            f"The path is /v1{end}: give the tool the base URL of llmguard with /v1 at its end, and nothing after it."
+        )
+    else:
+        hint = (
+            "Use POST /v1/chat/completions, /v1/responses, /v1/completions or /v1/embeddings, GET /v1/models or GET "
+            "/v1/me. The base URL ends in /v1."
+        )
+    return Refusal("not_found", "llmguard does not serve this path.", hint=hint)
 
 
-def no_such_method() -> GuardError:
+def no_such_method(path: str) -> GuardError:
     """Return the refusal of a method that a path does not take."""
+    del path
     return Refusal(
         "method_not_allowed",
         "This path does not take this method.",
@@ -168,6 +183,12 @@ class _Door:
         value = self._headers.get(name)
         return value.decode("latin-1") if value is not None else None
 
+    def authorization(self) -> str | None:
+        """Return the `Authorization` header, or what stands for it: some tools have a box for a key header only."""
+        bearer = self.header(b"authorization")
+        key = self.header(b"api-key") or self.header(b"x-api-key")  # as for Azure, as for Anthropic
+        return f"Bearer {key}" if bearer is None and key else bearer
+
     async def answer(self, events: AsyncGenerator[JsonObject, None], exchange: Exchange) -> None:
         """Send a governed answer: whole or as a stream, or the error that ended it."""
         self._broken = exchange.broken
@@ -190,7 +211,7 @@ class _Door:
         except Exception as error:  # noqa: BLE001 - the border: whatever it is, the caller gets an answer of ours
             await self.fail(error)
 
-    async def fail(self, error: Exception) -> None:
+    async def fail(self, error: Exception, headers: Headers | None = None) -> None:
         """Answer with an error; a bug is said to be one, without its details."""
         if not isinstance(error, GuardError):
             _log.error("request %s failed: %s", self.record.trace.trace_id, type(error).__name__)
@@ -199,7 +220,7 @@ class _Door:
         if self._started:
             await self._end_stream(self._broken(body))
         else:
-            await self.send_json(error.status, body, retry_headers(error))
+            await self.send_json(error.status, body, retry_headers(error) + (headers or []))
 
     async def refuse(self, error: GuardError) -> None:
         """Trace and answer a refusal that was found before the pipeline began."""

@@ -54,7 +54,7 @@ class ShowModel:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        model: str = scope["path_params"]["model"]
+        model: str = scope["path_params"]["model"].rstrip("/")
 
         async def show(services: Services, record: Record, caller: Caller) -> JsonObject:
             preset = resolve_preset(services.registry, caller.app, model, today=services.clock.now().date())

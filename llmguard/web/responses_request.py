@@ -109,7 +109,10 @@ def _add_item(messages: list[JsonObject], item: Any, place: str) -> None:  # Any
         case _:
             shown = f" of the type {kind}" if isinstance(kind, str) and _KIND.fullmatch(kind) else ""
             words = f"{place} is an item{shown} that llmguard does not serve"
-            raise invalid(place, words, "Send messages, function calls and their outputs, in full and not as ids.")
+            hint = "Send messages, function calls and their outputs, in full and not as ids."
+            if kind == "item_reference":  # how the Vercel AI SDK goes on, unless it is told
+                hint += " The Vercel AI SDK does so with openai.chat(…), or providerOptions: {openai: {store: false}}."
+            raise invalid(place, words, hint)
 
 
 def _message(item: JsonObject, place: str) -> JsonObject:

@@ -3,6 +3,7 @@
 Chat completions are here, since they need no translation; the other endpoints have a file each.
 """
 
+import codecs
 import re
 import time
 from collections.abc import Sequence
@@ -24,6 +25,7 @@ _LONGEST_MODEL = 256
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")  # Source: OpenAI API reference, chat completions, function names
 _TOOL_CHOICES = frozenset({"none", "auto", "required"})
 _CHOICE_FIELDS = frozenset({"type", "function", "custom", "name", "allowed_tools", "mode", "tools"})
+_FORM = re.compile(rb"--[^\r\n]*\r?\n|[\w.%+-]{1,64}(?:\[[\w%]*\])*=")
 _MOST_CHOICES = 128  # Source: OpenAI API reference, chat completions, `n`
 
 DONE = b"data: [DONE]\n\n"
@@ -110,12 +112,26 @@ def read_object(body: bytes) -> JsonObject:
         Refusal: invalid_request, without quoting any of it.
     """
     try:
-        fields = _decode_json(body)
+        fields = _decode_json(body.removeprefix(codecs.BOM_UTF8))  # spreadsheets and PowerShell write one
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):  # the decoder's own message may quote the body
-        raise invalid(None, "the body is not valid JSON", "Send a JSON object in UTF-8.") from None
+        raise invalid(None, *_no_json(body)) from None
     if not isinstance(fields, dict):
         raise invalid(None, "the body is not a JSON object", 'Send an object such as {"model": …, "messages": […]}.')
     return fields
+
+
+def _no_json(body: bytes) -> tuple[str, str]:
+    """Return what a body that is no JSON seems to be, and what to do about it."""
+    if not body.strip():
+        return "the body is empty", 'Send a JSON object such as {"model": …, "messages": […]}.'
+    if body.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "the body is text in UTF-16", "Send it in UTF-8."
+    if _FORM.match(body):
+        return "the body is a form, and must be JSON", "Choose JSON as the type of the body, not form or multipart."
+    if body.startswith((b"'", b"\\", b"{\\", b"{model")):
+        words = "Windows' command line takes quotes away: put the JSON into a file and send it with --data @file.json."
+        return "the body is not valid JSON: its quotes were lost on the way", words
+    return "the body is not valid JSON", "Send a JSON object in UTF-8."
 
 
 def read_model(fields: JsonObject) -> str:

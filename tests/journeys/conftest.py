@@ -1,6 +1,7 @@
 import openai
 import pytest
 
+from tests.support import compatibility
 from tests.support.gateway import Gateway
 from tests.support.journey_registry import a_registry
 from tests.support.provider_server import ProviderServer
@@ -34,3 +35,11 @@ def client(gateway, key):
 def _ordinary_provider(provider):
     yield
     provider.script("")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    report = yield
+    if report.when == "call" or not report.passed:
+        compatibility.record(item, report.outcome)
+    return report

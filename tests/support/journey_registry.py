@@ -67,6 +67,15 @@ def a_registry(
             parameters: {{max_tokens: {{max: 300}}, response_format: {{}}, logprobs: {{}}, top_logprobs: {{}}}}
             extra_parameters: [brand_new]
             redaction: standard
+          - name: agent
+            version: 1
+            status: approved
+            owner: coe@example.com
+            why: An agent calls tools until it knows, and answers in a form.
+            model: remote
+            tools: allowed
+            parameters: {{max_tokens: {{max: 300}}, response_format: {{}}}}
+            redaction: standard
           - name: vectors
             version: 1
             status: approved
@@ -140,7 +149,7 @@ def a_registry(
             status: approved
             sensitivity: internal
             origins: [https://apps.example.com]
-            presets: [chat, by-char, tools, forms, vectors, clamped, echo, strict, small, public, old]
+            presets: [chat, by-char, tools, forms, agent, vectors, clamped, echo, strict, small, public, old]
             quota: {quota}
           other:
             owner: lee@example.com

@@ -107,17 +107,47 @@ def test_rule_under_the_newer_name_governs_both():
     assert settle_parameters(preset, {}).parameters == {"max_tokens": 5}
 
 
-@pytest.mark.parametrize("name", ["n", "presence_penalty", "frequency_penalty", "logprobs", "store"])
-def test_values_that_ask_for_nothing_are_dropped(name):
-    value = {"n": 1, "logprobs": False, "store": False}.get(name, 0)
+# What clients send by habit: LangChain, the Vercel AI SDK, n8n and others fill in OpenAI's defaults.
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"n": 1},
+        {"temperature": 1},
+        {"temperature": 1.0},
+        {"top_p": 1},
+        {"presence_penalty": 0, "frequency_penalty": 0.0},
+        {"logprobs": False, "top_logprobs": 0},
+        {"store": False, "metadata": {}},
+        {"service_tier": "auto"},
+        {"response_format": {"type": "text"}, "modalities": ["text"], "verbosity": "medium"},
+        {"logit_bias": {}, "stop": []},
+        {"tools": [], "tool_choice": "auto", "parallel_tool_calls": True},
+        {"user": "u-17", "safety_identifier": "s", "prompt_cache_key": "k"},
+    ],
+    ids=", ".join,
+)
+def test_values_that_ask_for_nothing_are_dropped(asked):
+    for preset in (a_preset(), a_preset(tools="allowed")):
+        settled = settle_parameters(preset, asked)
 
-    settled = settle_parameters(a_preset(), {name: value})
-
-    assert settled.parameters == {}
-    assert settled.violations == ()
+        assert settled.parameters == {}
+        assert settled.violations == ()
 
 
-@pytest.mark.parametrize("asked", [{"n": 2}, {"n": True}, {"logprobs": True}, {"store": True}])
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"n": 2},
+        {"n": True},
+        {"temperature": 0.7},
+        {"logprobs": True},
+        {"store": True},
+        {"metadata": {"a": "b"}},
+        {"service_tier": "priority"},
+        {"stop": ["x"]},
+        {"response_format": {"type": "json_object"}},
+    ],
+)
 def test_values_that_ask_for_something_are_refused_when_not_named(asked):
     assert settle_parameters(a_preset(), asked).violations
 
