@@ -81,7 +81,8 @@ class Detector:
 
     def _propose(self, plan: Plan, text: str) -> list[Candidate]:
         text = unescaped(text)
-        deadline = Deadline(min(self._time_limit_seconds, _LEAST_SECONDS + len(text) * _SECONDS_A_CHARACTER))
+        busy_seconds = _LEAST_SECONDS + len(text) * _SECONDS_A_CHARACTER
+        deadline = Deadline(min(self._time_limit_seconds, busy_seconds), self._time_limit_seconds)
         candidates = self._patterns.propose(text, plan.sought, deadline)
         if plan.deny is not None:
             candidates += plan.deny.propose(text, plan.sought, deadline)
