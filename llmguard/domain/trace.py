@@ -16,7 +16,8 @@ class Trace:
     Every text in it is redacted before it is put here. `status` 499 with code `client_disconnected` is a hang-up, as
     nginx writes it. `cost_nano_usd` becomes the DECIMAL column `cost_usd`; `cost_basis` says what it goes by: the usage
     that the provider `reported`, what we `counted` ourselves, or the whole amount `held`; `price_rate` says by which
-    rates of its price. `steps` maps step names to the microseconds since the start at which the step ended.
+    rates of its price. `request_id` and `w3c_trace_id` are the caller's own ids of it, if they had the shape of ids.
+    `steps` maps step names to the microseconds since the start at which the step ended.
     """
 
     trace_id: str
@@ -60,3 +61,6 @@ class Trace:
     service_tier: str | None = None
     price_rate: str | None = None
     cost_basis: CostBasis | None = None
+    preset_digest: str | None = None
+    request_id: str | None = None
+    w3c_trace_id: str | None = None

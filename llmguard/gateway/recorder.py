@@ -127,7 +127,9 @@ class Record(AbstractAsyncContextManager["Record"]):
 
     def resolved(self, preset: Preset, *, stream: bool) -> None:
         """Step 2 is done: which preset answers."""
-        self.trace.preset, self.trace.preset_version, self.trace.stream = preset.name, preset.version, stream
+        trace = self.trace
+        trace.preset, trace.preset_version, trace.stream = preset.name, preset.version, stream
+        trace.preset_digest = preset.digest
         self._step("resolve")
 
     def decided(self, decision: Decision) -> None:

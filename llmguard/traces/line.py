@@ -69,6 +69,9 @@ class Facts(msgspec.Struct, omit_defaults=True, kw_only=True):
     service_tier: str | None = None
     price_rate: str | None = None
     cost_basis: str | None = None
+    preset_digest: str | None = None
+    request_id: str | None = None
+    w3c_trace_id: str | None = None
 
 
 class Texts(msgspec.Struct):

@@ -9,68 +9,49 @@ import json
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from datetime import datetime
-from typing import Any, TypedDict
+from typing import Any
 
 import duckdb
 
 from llmguard.domain.chat import JsonObject
 from llmguard.traces.errors import TraceQueryError
+from llmguard.traces.filters import TraceFilters, condition_of
 
 Rows = list[JsonObject]
 Parameters = dict[str, Any] | list[Any]  # Any: values of SQL, as JSON has them
 
 MAX_ROWS = 100_000
 _MAX_BYTES = 256 << 20
-_FETCH_ROWS = 100
+_FETCH_ROWS = 20
+_EXPORT_ROWS = 1_000
+_EXPORT_BYTES = 16 << 20
 
-
-class TraceFilters(TypedDict, total=False):
-    """What narrows a list or a count; all given ones must hold. `since` is included, `until` is not (ISO 8601)."""
-
-    app: str
-    owner: str
-    cost_center: str
-    key_id: str
-    preset: str
-    preset_version: int
-    provider: str
-    model: str
-    status: int
-    code: str
-    stream: bool
-    replay_of: str
-    since: datetime | str
-    until: datetime | str
-
-
-_CONDITIONS = {
-    name: f"{name} = ${name}"
-    for name in (
-        *("app", "owner", "cost_center", "key_id", "preset", "preset_version", "provider", "model"),
-        *("status", "code", "stream", "replay_of"),
-    )
-} | {"since": "started_at >= $since::TIMESTAMPTZ", "until": "started_at < $until::TIMESTAMPTZ"}
 
 _STARTED_AT = "strftime(make_timestamp(epoch_us(started_at)), '%Y-%m-%dT%H:%M:%S.%fZ') AS started_at"
 _NARROW = f"""
     trace_id, {_STARTED_AT}, endpoint, app, owner, cost_center, key_id, preset, preset_version, provider, model, status,
     code, entities, input_tokens, output_tokens, cached_tokens, reasoning_tokens, cost_usd::VARCHAR AS cost_usd,
-    latency_ms, first_token_ms, overhead_ms, stream, replay_of
+    latency_ms, first_token_ms, overhead_ms, stream, replay_of, request_id, w3c_trace_id
 """
 # Ids and times lie in row groups in order of arrival: DuckDB skips the groups whose minimum and maximum rule them out.
 LIST = "SELECT {narrow} FROM traces AS t {where} ORDER BY t.started_at DESC, t.seq DESC LIMIT {limit}"
 COUNT = "SELECT count(*) AS count FROM traces {where}"
 # The inner query reads ids alone; only the rows that it finds are read in full.
+_WIDE = f"""
+    seq, {_NARROW}, team, preset_digest, registry_digest, redaction_digest, policy_digest, price_version, price_rate,
+    service_tier, cost_basis, cache_write_tokens, cache_write_1h_tokens, audio_input_tokens, audio_output_tokens,
+    decision::VARCHAR AS decision, request::VARCHAR AS request, response::VARCHAR AS response,
+    chunks::VARCHAR AS chunks, steps::VARCHAR AS steps, payload_digest, prev_digest, digest
+"""
 SHOW = f"""
-SELECT
-    seq, {_NARROW}, team, registry_digest, redaction_digest, policy_digest, price_version, price_rate, service_tier,
-    cost_basis, cache_write_tokens, cache_write_1h_tokens, audio_input_tokens, audio_output_tokens,
-    decision::VARCHAR AS decision,
-    request::VARCHAR AS request, response::VARCHAR AS response, chunks::VARCHAR AS chunks, steps::VARCHAR AS steps,
-    payload_digest, prev_digest, digest
-FROM traces WHERE rowid IN (SELECT rowid FROM traces WHERE trace_id = $trace_id::UUID) LIMIT 1
+SELECT {_WIDE} FROM traces WHERE rowid IN (SELECT rowid FROM traces WHERE trace_id = $trace_id::UUID) LIMIT 1
 """  # noqa: S608 - built from constants of this module
+EXPORT = "SELECT {wide} FROM traces AS t {where} ORDER BY t.seq LIMIT {limit}"
+ENTITY_TYPES = "SELECT DISTINCT unnest(map_keys(entities)) AS entity FROM traces WHERE app = $app"
+SPAN = """
+SELECT min(epoch_us(started_at)) // 1000000 AS first, max(epoch_us(started_at)) // 1000000 AS last
+FROM traces WHERE app = $app
+"""
 FIND_MANY = """
 SELECT
     trace_id, status, code, app, preset, provider, model, input_tokens, output_tokens, cached_tokens,
@@ -92,12 +73,28 @@ class TraceQueries:
 
     def list(self, *, limit: int, filters: TraceFilters) -> Rows:
         """Return narrow columns, newest first."""
-        sql = LIST.format(narrow=_NARROW, where=_where(filters), limit=min(int(limit), MAX_ROWS))
-        return self._rows(sql, dict(filters))
+        where, values = condition_of(filters)
+        return self._rows(LIST.format(narrow=_NARROW, where=where, limit=min(int(limit), MAX_ROWS)), values)
 
     def count(self, *, filters: TraceFilters) -> int:
         """Return how many traces there are."""
-        return int(self._rows(COUNT.format(where=_where(filters)), dict(filters))[0]["count"])
+        where, values = condition_of(filters)
+        return int(self._rows(COUNT.format(where=where), values)[0]["count"])
+
+    def export(self, *, filters: TraceFilters, after: int, limit: int) -> Rows:
+        """Return all columns of traces in order of `seq`, from the one behind `after` on: some of them, at least one.
+
+        The JSON columns are the exact texts that the digests cover. Ask again behind the last `seq`
+        until nothing comes.
+        """
+        where, values = condition_of({**filters, "after_seq": after})
+        sql = EXPORT.format(wide=_WIDE, where=where, limit=min(int(limit), _EXPORT_ROWS))
+        return self._rows(sql, values, enough_bytes=_EXPORT_BYTES)
+
+    def extent(self, *, app: str) -> JsonObject:
+        """Return the entity types that were hidden for an app, and its first and last second, or None."""
+        types = [row["entity"] for row in self._rows(ENTITY_TYPES, {"app": app})]
+        return {"entity_types": types, **self._rows(SPAN, {"app": app})[0]}
 
     def show(self, *, trace_id: str) -> JsonObject | None:
         """Return all columns of one trace with their JSON decoded."""
@@ -141,7 +138,9 @@ class TraceQueries:
         with self._lock:
             self._connection.close()
 
-    def _rows(self, sql: str, parameters: Parameters, *, limit: int = MAX_ROWS) -> Rows:
+    def _rows(
+        self, sql: str, parameters: Parameters, *, limit: int = MAX_ROWS, enough_bytes: int | None = None
+    ) -> Rows:
         wrapped = f"SELECT to_json(q)::VARCHAR FROM (\n{sql}\n) AS q LIMIT {limit}"  # noqa: S608 - one SELECT, checked
         with self._lock:
             cursor = self._connection.cursor()
@@ -149,7 +148,7 @@ class TraceQueries:
         timer = threading.Timer(self._timeout_seconds, cursor.interrupt)
         timer.start()
         try:
-            return _fetch(cursor, wrapped, parameters)
+            return _fetch(cursor, wrapped, parameters, enough_bytes)
         except duckdb.InterruptException:
             raise TraceQueryError(f"stopped; an answer may take {self._timeout_seconds:g} seconds") from None
         except (duckdb.IOException, duckdb.FatalException, duckdb.InternalException):
@@ -164,29 +163,19 @@ class TraceQueries:
                 cursor.close()
 
 
-def _fetch(cursor: duckdb.DuckDBPyConnection, sql: str, parameters: Parameters) -> Rows:
+def _fetch(
+    cursor: duckdb.DuckDBPyConnection, sql: str, parameters: Parameters, enough_bytes: int | None = None
+) -> Rows:
     cursor.execute("BEGIN TRANSACTION READ ONLY")  # ended by closing the cursor
     cursor.execute(sql, parameters)
     rows: Rows = []
     size = 0
-    while page := cursor.fetchmany(_FETCH_ROWS):
+    while (enough_bytes is None or size < enough_bytes) and (page := cursor.fetchmany(_FETCH_ROWS)):
         size += sum(len(text) for (text,) in page)
         if size > _MAX_BYTES:
             raise TraceQueryError(f"the answer is larger than {_MAX_BYTES >> 20} MB; ask for fewer rows or columns")
         rows += [json.loads(text) for (text,) in page]
     return rows
-
-
-def _where(filters: TraceFilters) -> str:
-    conditions = [_condition(name) for name in filters]
-    return f"WHERE {' AND '.join(conditions)}" if conditions else ""
-
-
-def _condition(name: str) -> str:
-    condition = _CONDITIONS.get(name)
-    if condition is None:
-        raise TraceQueryError(f"traces cannot be filtered by {name!r}; there is {', '.join(_CONDITIONS)}")
-    return condition
 
 
 def answer(queries: TraceQueries, operation: str, arguments: JsonObject) -> Any:  # Any: JSON of that operation
@@ -199,6 +188,8 @@ def answer(queries: TraceQueries, operation: str, arguments: JsonObject) -> Any:
         "list": queries.list,
         "count": queries.count,
         "show": queries.show,
+        "export": queries.export,
+        "extent": queries.extent,
         "find_many": queries.find_many,
         "query": queries.query,
     }

@@ -22,10 +22,11 @@ from llmguard.domain.chat import JsonObject
 from llmguard.traces.door import Address
 from llmguard.traces.drain import Drain
 from llmguard.traces.errors import TraceQueryError, TraceStoreError
+from llmguard.traces.filters import TraceFilters
 from llmguard.traces.line import MAX_LINE_BYTES, BadLineError, Facts, decode_line
 from llmguard.traces.lock import ingester_lock
 from llmguard.traces.places import Places
-from llmguard.traces.queries import Parameters, Rows, TraceFilters, TraceQueries, answer
+from llmguard.traces.queries import Parameters, Rows, TraceQueries, answer
 from llmguard.traces.schema import open_for_reading, open_in_memory
 from llmguard.traces.segments import open_segment, segment_paths, whole_lines
 from llmguard.traces.store import TraceStore
@@ -34,6 +35,7 @@ _POLL_SECONDS = 0.05
 _PATIENCE_SECONDS = 10.0
 _ANSWER_SECONDS = 60.0
 _IDS_AT_ONCE = 10_000
+_MONEY = ("min_cost_usd", "max_cost_usd")  # exact, and JSON has floats
 _LOG = logging.getLogger(__name__)
 _FOUND = ("status", "code", "app", "preset", "provider", "model", "input_tokens", "output_tokens", "cached_tokens")
 
@@ -70,6 +72,27 @@ class TraceReader:
     def show(self, trace_id: str) -> JsonObject | None:
         """Return all columns of a trace with their JSON decoded, or None. Raises as `list` does."""
         result: JsonObject | None = self._ask("show", {"trace_id": trace_id})
+        return result
+
+    def export(self, *, limit: int | None = None, **filters: Unpack[TraceFilters]) -> Iterator[JsonObject]:
+        """Yield all columns of the traces that pass all filters, oldest first, in bounded memory.
+
+        `decision`, `request`, `response`, `chunks` and `steps` are the exact JSON texts that the digests cover. Raises
+        as `list` does.
+        """
+        left, after = limit, 0
+        while left is None or left > 0:
+            arguments = {"filters": _plain(filters), "after": after, "limit": 1_000 if left is None else left}
+            rows: Rows = self._ask("export", arguments)
+            if not rows:
+                return
+            yield from rows
+            after = rows[-1]["seq"]
+            left = None if left is None else left - len(rows)
+
+    def extent(self, app: str) -> JsonObject:
+        """Return `entity_types` hidden for an app, and the seconds of its `first` and `last` trace, or None."""
+        result: JsonObject = self._ask("extent", {"app": app})
         return result
 
     def query(self, sql: str, parameters: Parameters | None = None, *, limit: int = 10_000) -> Rows:
@@ -222,7 +245,7 @@ def _drain(places: Places, store: TraceStore) -> bool:
 def _plain(filters: TraceFilters) -> JsonObject:
     """Return filters as JSON has them; None and absent are the same."""
     return {
-        name: _moment(value) if name in ("since", "until") else value
+        name: _moment(value) if name in ("since", "until") else str(value) if name in _MONEY else value
         for name, value in filters.items()
         if value is not None
     }

@@ -79,7 +79,12 @@ ADD_FINANCE_COLUMNS = tuple(
     )
 )
 
-UPGRADES: tuple[Upgrade, ...] = ((CREATE_TRACES, CREATE_SEGMENTS), ADD_FINANCE_COLUMNS)
+ADD_SEARCH_COLUMNS = tuple(
+    f"ALTER TABLE traces ADD COLUMN {column}"
+    for column in ("preset_digest VARCHAR", "request_id VARCHAR", "w3c_trace_id VARCHAR")
+)
+
+UPGRADES: tuple[Upgrade, ...] = ((CREATE_TRACES, CREATE_SEGMENTS), ADD_FINANCE_COLUMNS, ADD_SEARCH_COLUMNS)
 
 # Chosen for bounded memory and a quiet disk (STORE.md): a commit is a few MB of log, and a checkpoint, which
 # compresses, comes every 256 MB. Nothing is ever fetched: json, icu and parquet are linked into the package.

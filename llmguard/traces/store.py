@@ -37,7 +37,7 @@ SELECT
     steps_json::JSON AS steps,
     payload_digest, prev_digest, digest,
     team, cache_write_tokens, cache_write_1h_tokens, audio_input_tokens, audio_output_tokens, service_tier, price_rate,
-    cost_basis
+    cost_basis, preset_digest, request_id, w3c_trace_id
 FROM read_json(
     $path, format = 'newline_delimited', maximum_object_size = $longest, columns = {
         seq: 'BIGINT', trace_id: 'UUID', started_at: 'TIMESTAMPTZ', endpoint: 'VARCHAR', app: 'VARCHAR',
@@ -50,7 +50,8 @@ FROM read_json(
         stream: 'BOOLEAN', replay_of: 'VARCHAR', steps_json: 'VARCHAR', payload_digest: 'VARCHAR',
         prev_digest: 'VARCHAR', digest: 'VARCHAR', team: 'VARCHAR', cache_write_tokens: 'BIGINT',
         cache_write_1h_tokens: 'BIGINT', audio_input_tokens: 'BIGINT', audio_output_tokens: 'BIGINT',
-        service_tier: 'VARCHAR', price_rate: 'VARCHAR', cost_basis: 'VARCHAR'
+        service_tier: 'VARCHAR', price_rate: 'VARCHAR', cost_basis: 'VARCHAR',
+        preset_digest: 'VARCHAR', request_id: 'VARCHAR', w3c_trace_id: 'VARCHAR'
     }
 )
 """
@@ -66,7 +67,7 @@ SELECT
     entities, input_tokens, output_tokens, cached_tokens, reasoning_tokens,
     CAST(cost_usd::DECIMAL(38, 9) * 1000000000 AS BIGINT), latency_ms, first_token_ms, overhead_ms, stream, replay_of,
     team, cache_write_tokens, cache_write_1h_tokens, audio_input_tokens, audio_output_tokens, service_tier, price_rate,
-    cost_basis, payload_digest, prev_digest, decision::VARCHAR, steps::VARCHAR,
+    cost_basis, preset_digest, request_id, w3c_trace_id, payload_digest, prev_digest, decision::VARCHAR, steps::VARCHAR,
     request::VARCHAR, response::VARCHAR, chunks::VARCHAR, digest
 FROM traces WHERE seq > $after ORDER BY seq LIMIT $count
 """
@@ -76,7 +77,8 @@ _SEALED_COLUMNS = (
     *("entities", "input_tokens", "output_tokens", "cached_tokens", "reasoning_tokens", "cost_nano_usd"),
     *("latency_ms", "first_token_ms", "overhead_ms", "stream", "replay_of"),
     *("team", "cache_write_tokens", "cache_write_1h_tokens", "audio_input_tokens", "audio_output_tokens"),
-    *("service_tier", "price_rate", "cost_basis", "payload_digest", "prev_digest", "decision_json", "steps_json"),
+    *("service_tier", "price_rate", "cost_basis", "preset_digest", "request_id", "w3c_trace_id"),
+    *("payload_digest", "prev_digest", "decision_json", "steps_json"),
 )
 _CHAIN_PAGE_ROWS = 500
 

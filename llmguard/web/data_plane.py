@@ -20,7 +20,7 @@ from llmguard.idempotency.claims import Claim
 from llmguard.idempotency.store import KeptAnswer
 from llmguard.web.connection import HungUpError, read_body, until_hung_up
 from llmguard.web.exchange import Arrival, Exchange, OpenExchange
-from llmguard.web.headers import Headers, answer_headers, cors_headers, retry_headers
+from llmguard.web.headers import Headers, answer_headers, cors_headers, note_own_ids, retry_headers
 from llmguard.web.response_ids import ResponseIds
 from llmguard.web.wire import encode_json, error_body
 
@@ -177,6 +177,7 @@ class _Door:
         self._events: list[bytes] = []
         self._broken: Callable[[JsonObject], bytes]  # how a stream that has begun says that it failed
         self.record = services.recorder.open(endpoint)
+        note_own_ids(self.record.trace, self.header(b"x-request-id"), self.header(b"traceparent"))
 
     def header(self, name: bytes) -> str | None:
         """Return a request header, or None."""

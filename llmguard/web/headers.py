@@ -7,10 +7,20 @@ from datetime import datetime
 from llmguard.domain.catalog import App
 from llmguard.domain.errors import GuardError
 from llmguard.domain.quota import Standing
+from llmguard.domain.trace import Trace
 from llmguard.gateway.recorder import Record
 
 Headers = list[tuple[bytes, bytes]]
 _OWN_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
+# What machines make: UUIDs, ULIDs, hexadecimal digests, `req_` with random letters. A caller could put anything else
+# there, a name or a number of a card among it, and it would be kept.
+_MACHINE_ID = re.compile(
+    r"(?:(?:req|request|trace|corr|run|id)[-_])?"
+    r"(?:[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|[0-9a-fA-F]{32}|[0-9a-fA-F]{40}|[0-9a-fA-F]{64}"
+    r"|[0-7][0-9A-HJKMNP-TV-Z]{25})|req[-_](?=[A-Za-z]*[0-9])[A-Za-z0-9]{20,64}"
+)
+# Source: W3C Trace Context, 3.2 (version 00, and later ones read as 00); ff is no version, zeros are no id.
+_TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?")
 _DEFAULT_WAIT_SECONDS = 1.0
 _EXPOSED = (
     b"x-request-id, x-llmguard-trace-id, x-llmguard-preset, x-llmguard-adjusted, x-llmguard-redactions, "
@@ -38,6 +48,14 @@ def answer_headers(record: Record, request_id: bytes | None) -> Headers:
     headers += _rate_limit_headers(record)
     headers.append((b"openai-processing-ms", str(round(record.elapsed_ms())).encode()))
     return headers
+
+
+def note_own_ids(trace: Trace, request_id: str | None, traceparent: str | None) -> None:
+    """Put the caller's own ids of a request on its trace, if they have the shape of ids that machines make."""
+    if request_id is not None and _MACHINE_ID.fullmatch(request_id):
+        trace.request_id = request_id
+    if traceparent is not None and (match := _TRACEPARENT.fullmatch(traceparent)):
+        trace.w3c_trace_id = match[1]
 
 
 def retry_headers(error: GuardError) -> Headers:

@@ -19,43 +19,6 @@ ROOT = Path(__file__).resolve().parents[3]
 TRACE_ID = "019aafd0-0000-7000-8000-00000000000a"
 
 
-@pytest.fixture
-def registry(tmp_path):
-    path = tmp_path / "registry.yaml"
-    path.write_text((ROOT / "registry.yaml").read_text())
-    return path
-
-
-@pytest.fixture
-def llmguard(tmp_path, registry, capsys, monkeypatch):
-    """Runs a command and returns its exit code, what it printed and what it said."""
-
-    (tmp_path / "data").mkdir()
-
-    def run(*words):
-        places = [f"--registry={registry}", f"--redaction={ROOT / 'redaction'}", f"--data={tmp_path / 'data'}"]
-        with monkeypatch.context() as patched:
-            patched.setattr("sys.argv", ["llmguard", *words, *places])
-            with pytest.raises(SystemExit) as ended:
-                main.main()
-        said = capsys.readouterr()
-        return ended.value.code or 0, said.out, said.err
-
-    return run
-
-
-@pytest.fixture
-def ask(llmguard):
-    """Runs a command with --json and returns what it printed."""
-
-    def run(*words):
-        code, out, err = llmguard(*words, "--json")
-        assert code == 0, err
-        return json.loads(out)
-
-    return run
-
-
 def test_valid_registry_passes_the_check(llmguard):
     code, out, _ = llmguard("check")
 
@@ -257,7 +220,7 @@ def test_traces_are_listed_and_shown(ask, llmguard, tmp_path):
     assert ask("traces", "list", "--since", "2099-01-01") == []
     assert ask("traces", "show", TRACE_ID)["decision"] == {"allowed": True}
     assert TRACE_ID in llmguard("traces", "list")[1]
-    assert re.search(r"decision +\{", llmguard("traces", "show", TRACE_ID)[1])
+    assert "authenticate  whose key it is" in llmguard("traces", "show", TRACE_ID)[1]
 
 
 def test_no_traces_are_said_to_be_none(llmguard, tmp_path):

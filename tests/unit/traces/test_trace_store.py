@@ -116,7 +116,7 @@ def test_the_table_has_every_column_of_the_contract(store):
         *("output_tokens", "cached_tokens", "reasoning_tokens", "cost_usd", "latency_ms", "first_token_ms"),
         *("overhead_ms", "stream", "replay_of", "steps", "payload_digest", "prev_digest", "digest"),
         *("team", "cache_write_tokens", "cache_write_1h_tokens", "audio_input_tokens", "audio_output_tokens"),
-        *("service_tier", "price_rate", "cost_basis"),
+        *("service_tier", "price_rate", "cost_basis", "preset_digest", "request_id", "w3c_trace_id"),
     ]
     assert types["trace_id"] == "UUID"
     assert types["started_at"] == "TIMESTAMP WITH TIME ZONE"
@@ -264,8 +264,8 @@ def test_an_older_folder_is_upgraded_and_its_chain_still_holds(places):
     new.close()
 
 
-def test_a_folder_of_the_first_schema_gets_its_columns_for_finance_and_its_chain_still_holds(places):
-    finance = [statement.split()[5] for statement in UPGRADES[1]]
+def test_a_folder_of_the_first_schema_gets_all_later_columns_and_its_chain_still_holds(places):
+    finance = [statement.split()[5] for upgrade in UPGRADES[1:] for statement in upgrade]
     store = TraceStore(places)
     put(store, a_full_trace(**dict.fromkeys(finance)))
     store.close()

@@ -1,0 +1,86 @@
+"""One trace as people read it: what came of it, the nine steps with their times, what was said, what decided it."""
+
+import json
+from typing import Any
+
+import click
+
+from llmguard.cli.output import print_rows
+from llmguard.domain.chat import JsonObject
+
+# Step 8 runs with step 6, chunk by chunk, so it has no time of its own.
+_STEPS = (
+    (1, "authenticate", "whose key it is"),
+    (2, "resolve", "which preset answers"),
+    (3, "decide", "whether it may be asked so"),
+    (4, "redact", "personal data is hidden"),
+    (5, "reserve", "quota is held"),
+    (6, "call", "the provider answers"),
+    (7, "settle", "what it cost is fixed"),
+    (8, "restore", "personal data comes back for the app"),
+    (9, "trace", "it is written down"),
+)
+_PAYLOAD = ("request", "response", "chunks")
+_APART = {"decision", "steps", "seq", *_PAYLOAD}
+
+
+def print_trace(trace: JsonObject) -> None:
+    """Print a trace in parts."""
+    click.echo(f"Trace {trace['trace_id']}: {_outcome(trace)}")
+    for reason in (trace.get("decision") or {}).get("reasons") or ():
+        click.echo(f"  {reason['code']}: {reason['message']}")
+        if reason.get("hint"):
+            click.echo(f"  {reason['hint']}")
+    _part("Steps")
+    print_rows(step_rows(trace), ("step", "name", "what", "ended_ms", "took_ms"), as_json=False, none="")
+    _part("Facts")
+    facts = {name: value for name, value in trace.items() if name not in _APART and value not in (None, {}, "")}
+    width = max(map(len, facts))
+    for name, value in facts.items():
+        click.echo(f"{name.ljust(width)}  {_shown(value)}")
+    decision = {name: value for name, value in (trace.get("decision") or {}).items() if name != "reasons"}
+    for title, value in (("Decision", decision), *((name.capitalize(), trace.get(name)) for name in _PAYLOAD)):
+        if value:
+            _part(title)
+            click.echo(_payload(value))
+
+
+def step_rows(trace: JsonObject) -> list[JsonObject]:
+    """Return the nine steps with the milliseconds since the start at which each ended, and those that it took."""
+    ended = trace.get("steps") or {}
+    rows, before = [], 0
+    for number, name, what in _STEPS:
+        at = ended.get(name)
+        row: JsonObject = {"step": number, "name": name, "what": what}
+        if name == "restore":
+            row |= {"ended_ms": "with call" if "call" in ended else "not reached", "took_ms": ""}
+        elif at is None:
+            row |= {"ended_ms": "not reached", "took_ms": ""}
+        else:
+            row |= {"ended_ms": f"{at / 1000:.2f}", "took_ms": f"{(at - before) / 1000:.2f}"}
+            before = at
+        rows.append(row)
+    return rows
+
+
+def _outcome(trace: JsonObject) -> str:
+    who = trace.get("app") or "nobody known"
+    preset = f", preset {trace['preset']}@{trace['preset_version']}" if trace.get("preset") else ""
+    code = f" {trace['code']}" if trace.get("code") else ""
+    return f"{trace['endpoint']} of {who}{preset} at {trace['started_at']} ended with {trace['status']}{code}."
+
+
+def _part(title: str) -> None:
+    click.echo(f"\n{title}")
+
+
+def _shown(value: Any) -> str:  # Any: JSON
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {count}" for name, count in value.items())
+    return f"{value:.2f}" if isinstance(value, float) else str(value)
+
+
+def _payload(value: Any) -> str:  # Any: JSON
+    if isinstance(value, list):  # chunks: one a line
+        return "\n".join(json.dumps(chunk, ensure_ascii=False) for chunk in value)
+    return json.dumps(value, indent=2, ensure_ascii=False)

@@ -1,0 +1,93 @@
+"""What narrows a search of traces: each filter by name, with its condition in SQL and its value as DuckDB takes it."""
+
+import json
+import re
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, TypedDict
+
+from llmguard.traces.errors import TraceQueryError
+
+
+class TraceFilters(TypedDict, total=False):
+    """What narrows a list, a count or an export; all given ones must hold.
+
+    Attributes:
+        since: the first instant that counts (ISO 8601); `until` is the first one that does not.
+        min_cost_usd: the least cost, exact text or Decimal; with `max_cost_usd` both ends count, as for latencies.
+        entity: an entity type of which something was hidden, such as `PERSON`.
+        text: stands in the redacted request or answer, in any capitals.
+        placeholders: how a placeholder begins (`<PERSON_KOFADELIMORU`); one of them stands in request or answer.
+        after_seq: only rows behind this one.
+    """
+
+    app: str
+    owner: str
+    cost_center: str
+    key_id: str
+    endpoint: str
+    preset: str
+    preset_version: int
+    provider: str
+    model: str
+    status: int
+    code: str
+    stream: bool
+    replay_of: str
+    request_id: str
+    w3c_trace_id: str
+    since: datetime | str
+    until: datetime | str
+    min_cost_usd: Decimal | str
+    max_cost_usd: Decimal | str
+    min_latency_ms: float
+    max_latency_ms: float
+    entity: str
+    text: str
+    placeholders: list[str]
+    after_seq: int
+
+
+_EQUAL = (
+    *("app", "owner", "cost_center", "key_id", "endpoint", "preset", "preset_version", "provider", "model"),
+    *("status", "code", "stream", "replay_of", "request_id", "w3c_trace_id"),
+)
+_CONDITIONS = {name: f"{name} = ${name}" for name in _EQUAL} | {
+    "since": "started_at >= $since::TIMESTAMPTZ",
+    "until": "started_at < $until::TIMESTAMPTZ",
+    "min_cost_usd": "cost_usd >= $min_cost_usd::DECIMAL(18, 9)",
+    "max_cost_usd": "cost_usd <= $max_cost_usd::DECIMAL(18, 9)",
+    "min_latency_ms": "latency_ms >= $min_latency_ms",
+    "max_latency_ms": "latency_ms <= $max_latency_ms",
+    "entity": "map_contains(entities, $entity)",
+    "text": "(contains(lower(request::VARCHAR), $text) OR contains(lower(response::VARCHAR), $text))",
+    "placeholders": (
+        "(regexp_matches(request::VARCHAR, $placeholders) OR regexp_matches(response::VARCHAR, $placeholders))"
+    ),
+    "after_seq": "seq > $after_seq",
+}
+_BEGINNING = re.compile(r"<[A-Z][A-Z0-9_]*")
+
+
+def condition_of(filters: TraceFilters) -> tuple[str, dict[str, Any]]:  # Any: values of SQL
+    """Return the WHERE clause of these filters (nothing for none) and the values that it names.
+
+    Raises:
+        TraceQueryError: a filter is unknown, or its value cannot be looked for.
+    """
+    unknown = next((name for name in filters if name not in _CONDITIONS), None)
+    if unknown is not None:
+        raise TraceQueryError(f"traces cannot be filtered by {unknown!r}; there is {', '.join(_CONDITIONS)}")
+    values: dict[str, Any] = dict(filters)  # Any: see above
+    if "text" in values:  # as it is written within JSON
+        values["text"] = json.dumps(str(values["text"]), ensure_ascii=False)[1:-1].lower()
+    if "placeholders" in values:
+        values["placeholders"] = _one_of(values["placeholders"])
+    return (f"WHERE {' AND '.join(_CONDITIONS[name] for name in filters)}" if filters else ""), values
+
+
+def _one_of(beginnings: list[str]) -> str:
+    """Return a pattern for whole words that begin so: a code, and pairs of letters that may follow it."""
+    if not beginnings or not all(_BEGINNING.fullmatch(beginning) for beginning in beginnings):
+        raise TraceQueryError("a placeholder begins as <PERSON_KOFADELIMORU does")
+    return f"(?:{'|'.join(beginnings)})[A-Z]*>"
