@@ -1,5 +1,6 @@
 """Rules on the app (may it be used at all today, from this origin, with this model) and on the content of a request."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
@@ -17,6 +18,7 @@ _MEDIA_PARTS = {
     **dict.fromkeys(("file", "input_file", "file_data"), ("files", "files")),
 }
 _MEDIA = ("image_url", "image", "input_audio", "audio", "file", "file_data", "video_url")
+_KIND = re.compile(r"[a-z][a-z_]{0,39}")  # OpenAI's types look so; anything else could be somebody's data
 _TEXT_PARTS = frozenset({"text", "refusal", "input_text", "output_text"})
 
 
@@ -52,7 +54,8 @@ def part_violations(preset: Preset, request: ChatRequest) -> Iterator[Violation]
             continue
         kinds = {kind for part in content if isinstance(part, dict) for kind in _kinds(part)}
         for kind in sorted(kinds - _TEXT_PARTS):
-            rule, what = _MEDIA_PARTS.get(kind, ("", f"parts of the type {kind[:40]!r}"))
+            shown = f"parts of the type {kind!r}" if _KIND.fullmatch(kind) else "parts of a type that nobody knows"
+            rule, what = _MEDIA_PARTS.get(kind, ("", shown))
             if rule and getattr(preset, rule) == "allowed":
                 continue
             place = f"input[{index}]" if request.spoken else f"messages[{index}]"

@@ -112,7 +112,7 @@ def _part(model: Model, part: Any, text_type: str) -> JsonObject:  # Any: not ch
         case {"type": "image_url", "image_url": {"url": str(url)} as image} if text_type == _INPUT_PARTS:
             return {"type": "input_image", "image_url": url, "detail": image.get("detail", "auto")}
         case {"type": "file", "file": dict(file)} if text_type == _INPUT_PARTS:
-            return {"type": "input_file", **file}
+            return {**file, "type": "input_file"}
         case _:
             raise _unsupported(model, "messages")
 

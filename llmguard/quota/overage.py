@@ -15,6 +15,7 @@ from llmguard.quota.limits import limits_of
 State = Literal["open", "awaiting_second", "approved", "denied"]
 LONGEST_REASON = 500
 MOST_AMOUNT = 2**53
+_LONGEST_AMOUNT = 40  # characters
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,13 +90,18 @@ def parse_amount(limit: LimitName, amount: Any) -> int:  # Any: what JSON or a c
     Raises:
         Refusal: invalid_request.
     """
+    counted = None
     try:
-        figure = Decimal(str(amount))
-        counted = to_nano_usd(figure) if limit == "usd_per_month" else int(figure)
-        exact = figure.is_finite() and counted == figure * (10**9 if limit == "usd_per_month" else 1)
-    except (InvalidOperation, ValueError, OverflowError):
-        exact = False
-    if not exact:
+        text = str(amount)
+        figure = Decimal(text) if len(text) <= _LONGEST_AMOUNT else Decimal("NaN")
+        # Looked at before it is counted: written out, 1e999999999 is a gigabyte.
+        if figure.is_finite() and -MOST_AMOUNT <= figure <= MOST_AMOUNT:
+            unit = 10**9 if limit == "usd_per_month" else 1
+            whole = to_nano_usd(figure) if limit == "usd_per_month" else int(figure)
+            counted = whole if whole == figure * unit else None
+    except (InvalidOperation, ValueError):
+        pass
+    if counted is None:
         raise invalid(
             "The amount is no figure of this limit.", "Write 25 or 12.50 for USD, a whole number else.", "amount"
         )

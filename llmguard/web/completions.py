@@ -11,6 +11,7 @@ from llmguard.web.exchange import Arrival
 from llmguard.web.wire import (
     DONE,
     check_count,
+    check_parameters,
     invalid,
     read_flag,
     read_include_usage,
@@ -45,18 +46,16 @@ class CompletionExchange:
             Refusal: invalid_request.
         """
         fields = read_object(self._body)
-        texts = read_texts(fields, "prompt", self._tokens)
-        if len(texts) != 1:
-            raise invalid("prompt", "`prompt` holds several prompts", "Send one prompt a request.")
+        prompt = read_texts(fields, "prompt", self._tokens, most=1)[0]
         if fields.get("suffix"):
             raise invalid("suffix", "`suffix` is not served", "Put what follows into the prompt, and ask for the gap.")
         for name in _ONE:
             if fields.get(name) not in (None, 1):
                 raise invalid(name, f"`{name}` must be 1", f"Leave {name} out, or ask for several answers with n.")
-        for name, most in (("n", 128), ("max_tokens", 10_000_000), ("logprobs", _MOST_LOGPROBS)):
-            check_count(fields, name, most)
+        check_parameters(fields)
+        check_count(fields, "logprobs", _MOST_LOGPROBS)
         if read_flag(fields, "echo"):
-            self._echoed = texts[0]
+            self._echoed = prompt
         left_out = _TRANSLATED | {"suffix", *_ONE}
         parameters = {name: value for name, value in fields.items() if name not in left_out and value is not None}
         if fields.get("logprobs") is not None:
@@ -64,7 +63,7 @@ class CompletionExchange:
         return ChatRequest(
             endpoint=COMPLETIONS,
             model=read_model(fields),
-            messages=[{"role": "user", "content": texts[0]}],
+            messages=[{"role": "user", "content": prompt}],
             stream=read_flag(fields, "stream"),
             include_usage=read_include_usage(fields.get("stream_options")),
             parameters=parameters,

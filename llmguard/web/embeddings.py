@@ -10,7 +10,7 @@ from typing import Final
 
 from llmguard.domain.chat import ChatRequest, JsonObject
 from llmguard.web.exchange import Arrival
-from llmguard.web.wire import check_count, invalid, read_model, read_object, read_texts
+from llmguard.web.wire import check_count, check_parameters, invalid, read_model, read_object, read_texts
 
 EMBEDDINGS: Final = "/v1/embeddings"
 _TRANSLATED: Final = frozenset({"model", "input", "encoding_format"})
@@ -39,9 +39,8 @@ class EmbeddingExchange:
             raise invalid("encoding_format", "`encoding_format` must be float or base64", "Correct it.")
         self._as_base64 = form == "base64"
         check_count(fields, "dimensions", _MOST_DIMENSIONS)
-        texts = read_texts(fields, "input", self._tokens)
-        if len(texts) > _MOST_INPUTS:
-            raise invalid("input", f"`input` holds more than {_MOST_INPUTS} texts", "Send them in several requests.")
+        check_parameters(fields)
+        texts = read_texts(fields, "input", self._tokens, most=_MOST_INPUTS)
         parameters = {name: value for name, value in fields.items() if name not in _TRANSLATED and value is not None}
         return ChatRequest(EMBEDDINGS, read_model(fields), [], parameters=parameters, inputs=texts)
 

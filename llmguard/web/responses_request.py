@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from llmguard.domain.chat import ChatRequest, JsonObject
 from llmguard.web.exchange import Arrival
-from llmguard.web.wire import check_count, check_objects, check_tools, invalid, read_flag, read_model, read_object
+from llmguard.web.wire import check_count, check_objects, check_parameters, invalid, read_flag, read_model, read_object
 
 RESPONSES: Final = "/v1/responses"
 # What the endpoint calls a parameter of chat completions.
@@ -58,10 +58,10 @@ def parse_responses(arrival: Arrival) -> ChatRequest:
     parameters = rest | _format(fields.get("text")) | _reasoning(fields.get("reasoning")) | _included(fields)
     if fields.get("max_output_tokens") is not None:
         parameters["max_completion_tokens"] = fields["max_output_tokens"]
+    parameters |= _tools(fields)
+    check_parameters(parameters)
     if fields.get("previous_response_id") is not None:
         parameters["previous_response_id"] = _stored_id(arrival, fields["previous_response_id"])
-    parameters |= _tools(fields)
-    check_tools(parameters)
     return ChatRequest(
         endpoint=RESPONSES,
         model=read_model(fields),

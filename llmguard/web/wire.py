@@ -19,7 +19,6 @@ from llmguard.web.exchange import Arrival
 CHAT_COMPLETIONS = "/v1/chat/completions"
 _ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
 _OWN_FIELDS = frozenset({"model", "messages", "stream", "stream_options"})
-_COUNTS = ("n", "max_tokens", "max_completion_tokens")
 _MOST_TOKENS = 10_000_000
 _LONGEST_MODEL = 256
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")  # Source: OpenAI API reference, chat completions, function names
@@ -27,6 +26,9 @@ _TOOL_CHOICES = frozenset({"none", "auto", "required"})
 _CHOICE_FIELDS = frozenset({"type", "function", "custom", "name", "allowed_tools", "mode", "tools"})
 _FORM = re.compile(rb"--[^\r\n]*\r?\n|[\w.%+-]{1,64}(?:\[[\w%]*\])*=")
 _MOST_CHOICES = 128  # Source: OpenAI API reference, chat completions, `n`
+_COUNTS = {"n": _MOST_CHOICES, "max_tokens": _MOST_TOKENS, "max_completion_tokens": _MOST_TOKENS}
+# Source: OpenAI API reference, embeddings, `input`: at most 300,000 tokens summed across all inputs.
+_MOST_GIVEN_TOKENS = 300_000
 
 DONE = b"data: [DONE]\n\n"
 encode_json = msgspec.json.Encoder().encode
@@ -72,9 +74,7 @@ def parse_chat(body: bytes, endpoint: str) -> ChatRequest:
     """
     fields = read_object(body)
     model, stream = read_model(fields), read_flag(fields, "stream")
-    for name, most in zip(_COUNTS, (_MOST_CHOICES, _MOST_TOKENS, _MOST_TOKENS), strict=True):
-        check_count(fields, name, most)
-    check_tools(fields)
+    check_parameters(fields)
     return ChatRequest(
         endpoint=endpoint,
         model=model,
@@ -152,8 +152,8 @@ def read_flag(fields: JsonObject, name: str) -> bool:
     return bool(flag)
 
 
-def read_texts(fields: JsonObject, name: str, tokens: TokenCounter) -> list[str]:
-    """Return a field that is a text, texts, the tokens of a text, or of texts.
+def read_texts(fields: JsonObject, name: str, tokens: TokenCounter, *, most: int) -> list[str]:
+    """Return a field that is a text, texts, the tokens of a text, or of texts; `most` of them.
 
     Tokens are read by cl100k_base, the encoding of OpenAI's embedding models and of its last completion model, because
     what is hidden in a text has to be found in it first.
@@ -164,6 +164,11 @@ def read_texts(fields: JsonObject, name: str, tokens: TokenCounter) -> list[str]
     hint = "Send a text, or a list of texts."
     if not isinstance(given, list) or not given:
         raise invalid(name, f"`{name}` must be a text or a list of texts", hint)
+    if len(given) > most:
+        raise invalid(name, f"`{name}` holds more than {most} texts", "Send them in several requests.")
+    if sum(len(one) for one in given if isinstance(one, list)) > _MOST_GIVEN_TOKENS:
+        words = f"`{name}` holds more than {_MOST_GIVEN_TOKENS:,} tokens"
+        raise invalid(name, words, "Send them in several requests.")
     texts = [one if isinstance(one, str) else tokens.decode(one) for one in given]
     if not all(texts):
         raise invalid(name, f"`{name}` holds an empty text, or something that is no text", hint)
@@ -199,7 +204,20 @@ def _check_message(place: str, message: Any) -> None:
     check_objects(f"{place}.tool_calls", message.get("tool_calls"))
 
 
-def check_tools(fields: JsonObject) -> None:
+def check_parameters(fields: JsonObject) -> None:
+    """Check what every endpoint passes on by the names of chat completions: counts, tools, and ids of what is kept.
+
+    Quota is reckoned with the counts, and redaction does not read the ids: neither may be anything else.
+    """
+    for name, most in _COUNTS.items():
+        check_count(fields, name, most)
+    _check_tools(fields)
+    if fields.get("previous_response_id") is not None:
+        words = "`previous_response_id` goes on with a response, which this endpoint does not"
+        raise invalid("previous_response_id", words, "Use POST /v1/responses, or send the earlier messages again.")
+
+
+def _check_tools(fields: JsonObject) -> None:
     """Check tools and choices of tools as chat completions have them.
 
     They stand outside of the texts that redaction reads: names and choices have no room for anything else.

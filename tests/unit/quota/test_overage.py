@@ -260,7 +260,15 @@ def test_amounts_are_counted_exactly(limit, amount, counted):
 
 @pytest.mark.parametrize(
     ("limit", "amount"),
-    [("tokens_per_day", 1.5), ("usd_per_month", "1e-10"), ("usd_per_month", "much"), ("tokens_per_day", "NaN")],
+    [
+        ("tokens_per_day", 1.5),
+        ("usd_per_month", "1e-10"),
+        ("usd_per_month", "much"),
+        ("tokens_per_day", "NaN"),
+        ("tokens_per_day", "1e999999999"),  # written out, it would fill the memory
+        ("usd_per_month", "1e999999999"),
+        ("tokens_per_day", "1" * 1_000_000),
+    ],
 )
 def test_amounts_that_cannot_be_counted_are_refused(limit, amount):
     with pytest.raises(Refusal, match="no figure"):
