@@ -18,7 +18,7 @@ class Answer(Protocol):
         """Return what the app can have now."""
         ...
 
-    def close(self) -> list[JsonObject]:
+    async def close(self) -> list[JsonObject]:
         """Return the rest."""
         ...
 
@@ -36,7 +36,7 @@ class WholeAnswer:
         self._completions.append(chunk)
         return []
 
-    def close(self) -> list[JsonObject]:
+    async def close(self) -> list[JsonObject]:
         """Return the completion, restored."""
         return [self._vault.restore(completion) for completion in self._completions]
 
@@ -57,7 +57,7 @@ class StreamedAnswer:
             chunk = {key: value for key, value in chunk.items() if key != "usage"}
         return self._restorer.feed(chunk)
 
-    def close(self) -> list[JsonObject]:
+    async def close(self) -> list[JsonObject]:
         """Return what was still held back."""
         return self._restorer.close()
 
@@ -70,7 +70,7 @@ class Vectors:
         self._list = chunk
         return []
 
-    def close(self) -> list[JsonObject]:
+    async def close(self) -> list[JsonObject]:
         """Return the list."""
         return [self._list]
 

@@ -52,7 +52,7 @@ async def govern(services: Services, record: Record, incoming: Incoming) -> Asyn
         decision = decided(record, caller, preset, request)  # 3
         redacted = await redact(services, record, caller, preset, decided_request(request, decision))  # 4
         body = compose(preset, redacted.request)
-        answer = answer_for(request, redacted)
+        answer = await answer_for(services, request, redacted)
         body = await reserve(services, record, caller, preset, decision, body)  # 5
         call = services.providers.call(decision.models, body, trace_id=record.trace.trace_id)
         record.calling(call)
@@ -61,7 +61,7 @@ async def govern(services: Services, record: Record, incoming: Incoming) -> Asyn
             async for chunk in filter_answer(preset, services.redactor, redacted.vault, received):
                 for restored in answer.feed(chunk):  # 8
                     yield restored
-        last = answer.close()
+        last = await answer.close()
         await record.answered()  # 7 and 9, before the answer is complete for the app
         for restored in last:
             yield restored
@@ -169,12 +169,12 @@ def least_worth_having(preset: Preset, asked: int) -> int:
     return min(asked, max(SHORTEST_ANSWER_TOKENS, int(rule.minimum) if rule is not None and rule.minimum else 0))
 
 
-def answer_for(request: ChatRequest, redacted: Redacted) -> Answer:
+async def answer_for(services: Services, request: ChatRequest, redacted: Redacted) -> Answer:
     """Return how the answer leaves (step 8): restored, and checked if the app asked for a structure."""
     answer = plain_answer(redacted)
     if STRUCTURE not in request.parameters:
         return answer
-    return structured(answer, request)
+    return await structured(answer, request, services.schemas)
 
 
 def refuse_too_long(decision: Decision, input_tokens: int) -> None:

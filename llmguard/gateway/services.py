@@ -1,10 +1,11 @@
 """What the pipeline works with; `wiring.py` fills it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from llmguard.domain.catalog import Registry
 from llmguard.domain.clock import Clock
 from llmguard.gateway.recorder import Recorder
+from llmguard.gateway.structure import SchemaChecks
 from llmguard.idempotency.claims import Claims
 from llmguard.identity.keyring import Keyring
 from llmguard.providers.calling import Providers
@@ -31,3 +32,4 @@ class Services:
     recorder: Recorder
     overage: OverageGate
     claims: Claims
+    schemas: SchemaChecks = field(default_factory=SchemaChecks)

@@ -4,41 +4,91 @@ Providers promise it; not all keep it, and an app that parses the answer finds o
 restored answer against the schema as the app sent it: with placeholders in place of values neither would fit.
 """
 
+import asyncio
+import sys
 from typing import Any, Final
 
-import jsonschema_rs
 import msgspec
 
 from llmguard.domain.chat import ChatRequest, JsonObject
 from llmguard.domain.errors import Fault, Refusal
+from llmguard.gateway import schema_check
 from llmguard.gateway.answer import Answer
 from llmguard.providers.usage import choices_of
 
 STRUCTURE: Final = "response_format"  # the parameter that asks for one
 _LARGEST_SCHEMA_BYTES: Final = 256 * 1024
-_BACKTRACK_LIMIT: Final = 100_000  # of a `pattern`, which comes from an app and runs over what a model wrote
 _WHOLE: Final = "stop"  # an answer that was cut off or refused follows no schema, and says so itself
+
+# What is checked at once, on the event loop: schemas whose whole check costs little, whatever the answer is. Each
+# reference may double the work of the one before, each pattern may be a huge one, and lists of choices are searched.
+_SMALL_SCHEMA_BYTES: Final = 64 * 1024
+_FEW_REFERENCES: Final = 20
+_FEW_CHOICES: Final = 200
+_COSTLY_WORDS: Final = frozenset({"pattern", "patternProperties", "$id", "$anchor", "$dynamicRef", "$recursiveRef"})
+
+_AT_ONCE: Final = 2
+_PATIENCE_SECONDS: Final = 10.0  # waiting for one's turn included; the work itself ends much earlier
+
+
+class SchemaChecks:
+    """Checks what may take long, in processes that are ended when they do; a few at once."""
+
+    def __init__(self) -> None:
+        """Start nothing yet."""
+        self._few = asyncio.Semaphore(_AT_ONCE)
+
+    async def verdict(self, schema: Any, text: str | None) -> int | None:  # Any: JSON of any shape
+        """Return the verdict of `schema_check` on a schema, and on a text if there is one; None if it cannot be had."""
+        try:
+            async with asyncio.timeout(_PATIENCE_SECONDS), self._few:
+                code = await _run_apart(msgspec.json.encode([schema, text]))
+        except (TimeoutError, OSError):  # the latter: no process can be started now
+            return None
+        known = (schema_check.FOLLOWS, schema_check.UNUSABLE, schema_check.DIFFERS)
+        return code if code in known else None
 
 
 class Structure:
     """What an answer has to be."""
 
-    def __init__(self, asked: JsonObject, param: str) -> None:
-        """Read a `response_format`.
-
-        Raises:
-            Refusal: invalid_request: its schema is none.
-        """
+    def __init__(self, asked: JsonObject, param: str, checks: SchemaChecks) -> None:
+        """Read a `response_format`; `param` is what the app calls it."""
         given = asked.get("json_schema")
         named: JsonObject = given if isinstance(given, dict) else {}
-        schema = named.get("schema")
+        self._schema = named.get("schema")
+        self._is_strict = named.get("strict") is True
         self._is_object = asked.get("type") == "json_object"
-        self._validator: Any = None  # jsonschema_rs.Validator has no type of its own
-        if schema is not None:
-            validator = _validator(schema, param)
-            self._validator = validator if named.get("strict") is True else None
+        self._param = param
+        self._checks = checks
+        self._validator: Any = None  # of a strict schema that is checked at once
 
-    def check(self, text: str) -> None:
+    async def prepare(self) -> None:
+        """Look at the schema, before anything is asked of a model.
+
+        Raises:
+            Refusal: invalid_request: it cannot be used.
+        """
+        if self._schema is None:
+            return
+        verdict: int | None
+        size = len(msgspec.json.encode(self._schema))
+        if size > _LARGEST_SCHEMA_BYTES:
+            raise _unusable(self._param, f"is larger than {_LARGEST_SCHEMA_BYTES // 1024} KiB")
+        if size <= _SMALL_SCHEMA_BYTES and _is_simple(self._schema):
+            validator = schema_check.validator_of(self._schema)
+            verdict = schema_check.UNUSABLE if validator is None else schema_check.FOLLOWS
+            self._validator = validator if self._is_strict else None
+        elif self._is_strict:
+            verdict = await self._checks.verdict(self._schema, None)
+        else:
+            verdict = schema_check.FOLLOWS  # a wish: it is the provider's to read it
+        if verdict is None:
+            raise _unusable(self._param, "takes too long to check")
+        if verdict != schema_check.FOLLOWS:
+            raise _unusable(self._param, "is not valid, or refers to a schema elsewhere")
+
+    async def check(self, text: str) -> None:
         """Check one whole answer.
 
         Raises:
@@ -50,7 +100,16 @@ class Structure:
             raise _broken("is not valid JSON") from None
         if self._is_object and not isinstance(value, dict):
             raise _broken("is not a JSON object")
-        if self._validator is not None and not self._validator.is_valid(value):
+        if self._schema is None or not self._is_strict:
+            return
+        if self._validator is not None:
+            follows = self._validator.is_valid(value)
+        else:
+            verdict = await self._checks.verdict(self._schema, text)
+            if verdict is None:
+                raise _broken("could not be checked in time against the JSON schema that was asked for")
+            follows = verdict == schema_check.FOLLOWS
+        if not follows:
             raise _broken("does not follow the JSON schema that was asked for")
 
 
@@ -68,16 +127,16 @@ class StructuredAnswer:
         """Return what the app can have now."""
         return self._read(self._answer.feed(chunk))
 
-    def close(self) -> list[JsonObject]:
+    async def close(self) -> list[JsonObject]:
         """Return the rest.
 
         Raises:
             Fault: provider_error: the answer is not what was asked for.
         """
-        last = self._read(self._answer.close())
+        last = self._read(await self._answer.close())
         for index, texts in self._texts.items():
             if self._ended.get(index) == _WHOLE:
-                self._structure.check("".join(texts))
+                await self._structure.check("".join(texts))
         return last
 
     def _read(self, chunks: list[JsonObject]) -> list[JsonObject]:
@@ -90,7 +149,7 @@ class StructuredAnswer:
         return chunks
 
 
-def structured(answer: Answer, request: ChatRequest) -> Answer:
+async def structured(answer: Answer, request: ChatRequest, checks: SchemaChecks) -> Answer:
     """Return the answer with a check of what was asked for, or as it is where that may be any text.
 
     Raises:
@@ -99,17 +158,48 @@ def structured(answer: Answer, request: ChatRequest) -> Answer:
     asked = request.parameters[STRUCTURE]
     if not isinstance(asked, dict) or asked.get("type") not in ("json_object", "json_schema"):
         return answer
-    return StructuredAnswer(answer, Structure(asked, request.spoken.get(STRUCTURE, STRUCTURE)))
+    structure = Structure(asked, request.spoken.get(STRUCTURE, STRUCTURE), checks)
+    await structure.prepare()
+    return StructuredAnswer(answer, structure)
 
 
-def _validator(schema: Any, param: str) -> Any:  # Any: JSON of any shape; jsonschema_rs.Validator
-    if len(msgspec.json.encode(schema)) > _LARGEST_SCHEMA_BYTES:
-        raise _unusable(param, f"is larger than {_LARGEST_SCHEMA_BYTES // 1024} KiB")
-    options = jsonschema_rs.FancyRegexOptions(backtrack_limit=_BACKTRACK_LIMIT)
+def _is_simple(schema: Any) -> bool:
+    """Tell whether a schema is checked fast, whatever the answer."""
+    references = choices = 0
+    waiting = [schema]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, dict):
+            if not _COSTLY_WORDS.isdisjoint(node):
+                return False
+            references += "$ref" in node
+            listed = node.get("enum")
+            choices += len(listed) if isinstance(listed, list) else 0
+            waiting += node.values()
+        elif isinstance(node, list):
+            waiting += node
+    return references <= _FEW_REFERENCES and choices <= _FEW_CHOICES
+
+
+async def _run_apart(question: bytes) -> int | None:
+    """Return the exit code of `schema_check`; the process has no environment and says nothing."""
+    silent = asyncio.subprocess.DEVNULL
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-I",
+        "-m",
+        schema_check.__name__,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=silent,
+        stderr=silent,
+        env={},
+    )
     try:
-        return jsonschema_rs.validator_for(schema, offline=True, pattern_options=options)
-    except (ValueError, TypeError, jsonschema_rs.ReferencingError):
-        raise _unusable(param, "is not valid, or refers to a schema elsewhere") from None
+        await process.communicate(question)
+    finally:
+        if process.returncode is None:
+            process.kill()
+    return process.returncode
 
 
 def _unusable(param: str, why: str) -> Refusal:
