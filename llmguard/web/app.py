@@ -17,6 +17,7 @@ from llmguard.web.doctor import DoctorPage
 from llmguard.web.embeddings import EMBEDDINGS, EmbeddingExchange
 from llmguard.web.exchange import OpenExchange
 from llmguard.web.listings import ShowModel, list_models, show_standing
+from llmguard.web.openapi import Describe
 from llmguard.web.overage import PATH as OVERAGE
 from llmguard.web.overage import RequestOverage, list_overage
 from llmguard.web.probes import Probes
@@ -33,7 +34,6 @@ _EXCHANGES: dict[str, OpenExchange] = {
     COMPLETIONS: CompletionExchange,
     EMBEDDINGS: EmbeddingExchange,
 }
-_ALLOWED = {"GET": "GET, HEAD, OPTIONS", "POST": "OPTIONS, POST"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,16 +72,16 @@ def build_app(site: Site) -> FastAPI:
         *(
             route
             for path, exchange in _EXCHANGES.items()
-            for route in _data_plane(services, path, "POST", Governed(services, path, exchange, site.response_ids))
+            for route in _data_plane(services, path, POST=Governed(services, path, exchange, site.response_ids))
         ),
-        *_data_plane(services, "/v1/models", "GET", Listing(services, "/v1/models", list_models)),
-        *_data_plane(services, "/v1/models/{model:path}", "GET", ShowModel(services)),
-        *_data_plane(services, "/v1/me", "GET", Listing(services, "/v1/me", show_standing)),
-        *_data_plane(services, OVERAGE, "POST", RequestOverage(services))[:1],
-        *_data_plane(services, OVERAGE, "GET", Listing(services, OVERAGE, list_overage)),
+        *_data_plane(services, "/v1/models", GET=Listing(services, "/v1/models", list_models)),
+        *_data_plane(services, "/v1/models/{model:path}", GET=ShowModel(services)),
+        *_data_plane(services, "/v1/me", GET=Listing(services, "/v1/me", show_standing)),
+        *_data_plane(services, OVERAGE, GET=Listing(services, OVERAGE, list_overage), POST=RequestOverage(services)),
         Route("/healthz", probes.alive, methods=["GET"]),
         Route("/readyz", probes.ready, methods=["GET"]),
         Route("/metrics", probes.scrape, methods=["GET"]),
+        Route("/openapi.json", Describe().__call__, methods=["GET"]),
         Route("/why/{trace_id}", Why(site.show_trace).__call__, methods=["GET"]),
         Route("/console/", welcome, methods=["GET"]),
         *_doctor(site),
@@ -99,14 +99,15 @@ def _doctor(site: Site) -> list[Route]:
     ]
 
 
-def _data_plane(services: Services, path: str, method: str, endpoint: ASGIApp) -> list[Route]:
-    """Return the routes of a path: its method, CORS preflight, and a refusal in OpenAI's shape for any other method."""
+def _data_plane(services: Services, path: str, **endpoints: ASGIApp) -> list[Route]:
+    """Return the routes of a path: its methods, CORS preflight, and a refusal in OpenAI's shape for all others."""
+    allowed = ", ".join(sorted({*endpoints, "OPTIONS"} | ({"HEAD"} if "GET" in endpoints else set())))
     return [
         route
         for spelled in (path, f"{path}/")  # clients that join a base URL and a path by hand
         for route in (
-            Route(spelled, endpoint, methods=[method]),
+            *(Route(spelled, endpoint, methods=[method]) for method, endpoint in endpoints.items()),
             Route(spelled, Preflight(services), methods=["OPTIONS"]),
-            Route(spelled, NotFound(services, no_such_method, allowed=_ALLOWED[method])),
+            Route(spelled, NotFound(services, no_such_method, allowed=allowed)),
         )
     ]

@@ -156,7 +156,7 @@ class ResponsesExchange:
             "tools": [_flat(tool) for tool in asked.get("tools") or ()],
             "top_p": asked.get("top_p"),
             "truncation": "disabled",
-            "usage": _usage(answer.get("usage")),
+            **_usage(answer.get("usage")),
             **{name: asked[name] for name in _ECHOED if name in asked},
             "metadata": asked.get("metadata") or {},
         }
@@ -284,19 +284,20 @@ def _logprobs(tokens: list[JsonObject]) -> list[JsonObject]:
     ]
 
 
-def _usage(usage: Any) -> JsonObject | None:  # Any: as the provider sent it
+def _usage(usage: Any) -> JsonObject:  # Any: as the provider sent it
     if not isinstance(usage, dict):
-        return None
+        return {}
     read, written = usage.get("prompt_tokens", 0), usage.get("completion_tokens", 0)
     cached = (usage.get("prompt_tokens_details") or {}).get("cached_tokens") or 0
     reasoning = (usage.get("completion_tokens_details") or {}).get("reasoning_tokens") or 0
-    return {
+    said = {
         "input_tokens": read,
         "input_tokens_details": {"cached_tokens": cached},
         "output_tokens": written,
         "output_tokens_details": {"reasoning_tokens": reasoning},
         "total_tokens": usage.get("total_tokens", read + written),
     }
+    return {"usage": said}
 
 
 def _flat_format(form: Any) -> JsonObject:  # Any: as it was asked

@@ -25,6 +25,8 @@ _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")  # Source: OpenAI API reference, cha
 _TOOL_CHOICES = frozenset({"none", "auto", "required"})
 _CHOICE_FIELDS = frozenset({"type", "function", "custom", "name", "allowed_tools", "mode", "tools"})
 _FORM = re.compile(rb"--[^\r\n]*\r?\n|[\w.%+-]{1,64}(?:\[[\w%]*\])*=")
+_EMPTY_MESSAGE: JsonObject = {"role": "assistant", "content": None, "refusal": None}
+_EMPTY_DELTA: JsonObject = {"index": 0, "delta": {}, "finish_reason": None}
 _MOST_CHOICES = 128  # Source: OpenAI API reference, chat completions, `n`
 _COUNTS = {"n": _MOST_CHOICES, "max_tokens": _MOST_TOKENS, "max_completion_tokens": _MOST_TOKENS}
 # Source: OpenAI API reference, embeddings, `input`: at most 300,000 tokens summed across all inputs.
@@ -41,19 +43,30 @@ class ChatExchange:
     def __init__(self, arrival: Arrival) -> None:
         """Take what came in."""
         self._body = arrival.body
-        self._trace_id = arrival.trace_id
+        self._envelope: JsonObject = {"id": f"chatcmpl-{arrival.trace_id}", "created": int(time.time())}
 
     def parse(self) -> ChatRequest:
         """Return the request, as `parse_chat`."""
-        return parse_chat(self._body, CHAT_COMPLETIONS)
+        request = parse_chat(self._body, CHAT_COMPLETIONS)
+        self._envelope["model"] = request.model
+        return request
 
     def whole(self, answer: JsonObject) -> JsonObject:
-        """Return the completion, with what OpenAI's clients rely on where a provider left it out."""
-        return {"id": f"chatcmpl-{self._trace_id}", "object": "chat.completion", "created": int(time.time())} | answer
+        """Return the completion, with what OpenAI's schema has and a provider left out."""
+        choices = [
+            {"index": index, **choice}
+            | {"message": _EMPTY_MESSAGE | (choice.get("message") or {}), "logprobs": _logprobs(choice)}
+            for index, choice in enumerate(answer.get("choices") or ())
+        ]
+        return {**self._envelope, "object": "chat.completion", **answer, "choices": choices}
 
     def events(self, chunk: JsonObject) -> bytes:
-        """Return the chunk as one event."""
-        return sse(chunk)
+        """Return the chunk as one event, likewise."""
+        choices = [
+            {**_EMPTY_DELTA, **choice} | ({"logprobs": _logprobs(choice)} if choice.get("logprobs") else {})
+            for choice in chunk.get("choices") or ()
+        ]
+        return sse({**self._envelope, "object": "chat.completion.chunk", **chunk, "choices": choices})
 
     def end(self) -> bytes:
         """Return OpenAI's end mark."""
@@ -62,6 +75,11 @@ class ChatExchange:
     def broken(self, body: JsonObject) -> bytes:
         """Return one `error` event."""
         return b"event: error\n" + sse(body)
+
+
+def _logprobs(choice: JsonObject) -> JsonObject | None:
+    logprobs = choice.get("logprobs")
+    return {"content": None, "refusal": None} | logprobs if isinstance(logprobs, dict) else None
 
 
 def parse_chat(body: bytes, endpoint: str) -> ChatRequest:
