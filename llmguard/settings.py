@@ -44,6 +44,11 @@ class Settings:
     secret: bytes = field(default=b"", repr=False)
     previous_secrets: tuple[bytes, ...] = field(default=(), repr=False)
 
+    @property
+    def redaction_cache(self) -> Path:
+        """Where compiled redaction rules are kept, for every process that reads them."""
+        return self.data / "redaction-cache"
+
 
 def load_settings(environ: Mapping[str, str], *, folder: DataFolder = "made", **given: str | int | None) -> Settings:
     """Return the settings: what was given on the command line first, then the environment, then defaults.

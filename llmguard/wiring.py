@@ -56,9 +56,7 @@ class Worker:
         """Build all parts; nothing runs before `running` is entered."""
         clock, name = SystemClock(), worker_name()
         self._rules_changed = asyncio.Event()
-        self._analyzer = LiveAnalyzer(
-            settings.redaction, cache=settings.data / "redaction-cache", on_reload=self._use_rules
-        )
+        self._analyzer = LiveAnalyzer(settings.redaction, cache=settings.redaction_cache, on_reload=self._use_rules)
         self._registry = LiveRegistry(
             settings.registry,
             AcceptedRegistries(settings.data / "registry"),

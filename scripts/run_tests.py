@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -29,9 +30,14 @@ TWO_AT_ONCE = ["-n", "2", "--dist", "loadfile"]  # the tests of a file share ser
 def main() -> int:
     if sys.argv[1:]:
         return run([PROJECT / "python", "-m", "pytest", *sys.argv[1:]])[0]
+    with tempfile.TemporaryDirectory(prefix="llmguard-rules-") as rules:
+        return run_all({**os.environ, "LLMGUARD_TESTS_COMPILED_RULES": rules})
+
+
+def run_all(environ: dict[str, str]) -> int:
+    """Run everything, and return the exit code."""
     # journeys start servers from the project's environment: coverage follows them through this variable
-    environ = {
-        **os.environ,
+    environ |= {
         "COVERAGE_FILE": str(ROOT / ".coverage"),
         "COVERAGE_PROCESS_START": str(ROOT / "pyproject.toml"),
     }
@@ -40,7 +46,10 @@ def main() -> int:
     run([PROJECT / "coverage", "erase"], environ)
     installing = install_node_clients()
     outcomes = [
-        run([PROJECT / "python", "-m", "pytest", *TWO_AT_ONCE, "--cov", "--cov-report=", *PARTS], environ),
+        run(
+            [PROJECT / "python", "-m", "pytest", *TWO_AT_ONCE, "--cov", "--cov-report=", "--cov-fail-under=0", *PARTS],
+            environ,
+        ),
     ]
     wait_for_node_clients(installing)
     outcomes += [

@@ -85,9 +85,9 @@ def score_file(*, file: Path, profile: str, as_json: bool, **places: str | None)
 
 
 def _analyzer(profile: str | None, **places: str | None) -> tuple[Analyzer, Profile]:
-    folder = settings_from("optional", **places).redaction
+    settings = settings_from("optional", **places)
     try:
-        analyzer = Analyzer.load(folder)
+        analyzer = Analyzer.load(settings.redaction, cache=settings.redaction_cache if settings.data.is_dir() else None)
     except RedactionInvalid as error:
         fail(f"the redaction rules have findings:\n{error}")
     name = profile or next(iter(analyzer.profiles))

@@ -70,7 +70,8 @@ class PriceFiles:
             path = self._path(price.version)
             if path is None or path.exists():
                 continue
-            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for folder in (self._folder.parent, self._folder):  # the mode is not that of parents made on the way
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             draft = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
             content = msgspec.json.format(msgspec.json.encode(_File(price.version, figures_of(price))), indent=1)
             with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:

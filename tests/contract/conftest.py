@@ -6,6 +6,9 @@ from llmguard.providers.calling import Providers
 from llmguard.providers.tokens import TokenCounter
 from tests.support.calls import KEY, Pauses
 from tests.support.provider_server import ProviderServer
+from tests.support.thorough import unhurried
+
+unhurried()
 
 
 @pytest.fixture(scope="session")

@@ -1,47 +1,24 @@
 """A real gateway for journeys: `llmguard serve` as a process of its own, driven over sockets. Stdlib only."""
 
-import atexit
 import json
 import os
 import re
 import shutil
 import signal
 import subprocess
-import tempfile
 import threading
 import time
 import urllib.error
 import urllib.request
-from contextlib import suppress
 from pathlib import Path
+
+from tests.support.compiled_rules import lend_rules
 
 ROOT = Path(__file__).resolve().parents[2]
 LLMGUARD = ROOT / ".venv" / "bin" / "llmguard"
-_RULES_VARIABLE = "LLMGUARD_TESTS_COMPILED_RULES"
 _START_SECONDS = 300  # patience for a busy machine; nothing waits that long on a quiet one
 _STOP_SECONDS = 120
 _COMMAND_SECONDS = 180
-
-
-def _compiled_rules() -> Path:
-    """Return one place for what all gateways of a run compile; xdist's workers inherit it with the variable."""
-    if _RULES_VARIABLE not in os.environ:
-        folder = tempfile.mkdtemp(prefix="llmguard-rules-")
-        atexit.register(shutil.rmtree, folder, ignore_errors=True)
-        os.environ[_RULES_VARIABLE] = folder
-    return Path(os.environ[_RULES_VARIABLE]) / "cache"
-
-
-COMPILED_RULES = _compiled_rules()
-
-
-def _share_rules(cache: Path) -> None:
-    """Copy what a gateway compiled to where the next ones look for it; the first of several wins."""
-    if cache.is_dir() and not COMPILED_RULES.is_dir():
-        copy = COMPILED_RULES.with_name(f"cache-{os.getpid()}-{time.monotonic_ns()}")
-        shutil.copytree(cache, copy)
-        with suppress(OSError):
-            copy.rename(COMPILED_RULES)
 
 
 class Gateway:
@@ -80,16 +57,13 @@ class Gateway:
 
     def start(self) -> None:
         """Serve, and return when a request could be answered."""
-        cache = self.data / "redaction-cache"
-        if COMPILED_RULES.is_dir() and not cache.exists():
-            shutil.copytree(COMPILED_RULES, cache)
+        lend_rules(self.data)
         command = [LLMGUARD, "serve", "--port", "0", "--workers", str(self._workers), *self.places()]
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 command, env=self._environ, stdout=subprocess.PIPE, stderr=log, cwd=self.folder, start_new_session=True
             )
         self.base_url = self._wait_for_banner(self._process)
-        _share_rules(cache)
 
     def stop(self) -> int:
         """Stop it as Ctrl-C does, and return its exit code."""

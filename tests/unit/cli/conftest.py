@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from llmguard.cli import main
+from tests.support.compiled_rules import lend_rules
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -21,7 +22,7 @@ def registry(tmp_path):
 def llmguard(tmp_path, registry, capsys, monkeypatch):
     """Runs a command and returns its exit code, what it printed and what it said."""
 
-    (tmp_path / "data").mkdir()
+    lend_rules(tmp_path / "data")
 
     def run(*words):
         places = [f"--registry={registry}", f"--redaction={ROOT / 'redaction'}", f"--data={tmp_path / 'data'}"]

@@ -95,8 +95,11 @@ def test_everything_is_for_the_owner_only_and_nothing_is_left_lying_around(tmp_p
     AcceptedRegistries(folder).accept(registry, source)
 
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-    assert {path.name for path in folder.iterdir()} == {"accepted.json", "lock", f"{registry.digest}.yaml"}
-    assert {stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()} == {0o600}
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    named = {path.name for path in files if path.parent == folder}
+    assert named == {"accepted.json", "lock", f"{registry.digest}.yaml"}
+    assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {0o600}
+    assert {stat.S_IMODE(path.stat().st_mode) for path in folder.rglob("*") if path.is_dir()} == {0o700}
 
 
 def test_a_source_that_was_deleted_is_no_last_registry(tmp_path):

@@ -33,7 +33,7 @@ def test_the_smallest_registry_is_accepted():
         ("? [a]\n: 1\n", (1, 1)),
         ("&a [1, *a]\n", (1, 1)),
         ("%YAML 1.3\n---\nversion: 1\n", (1, 1)),
-        ("[" * 2_000, (1, 1)),
+        ("[" * 500, (1, 1)),
         ("version: " + "[" * 400 + "]" * 400, (1, 137)),
     ],
     ids=[
