@@ -4,7 +4,7 @@ import asyncio
 import logging
 import re
 import sqlite3
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final, TypeVar
 
 from llmguard.domain.errors import Fault, Refusal
@@ -12,7 +12,8 @@ from llmguard.idempotency.store import AnswerStore, KeptAnswer, Named
 
 HEADER: Final = "Idempotency-Key"
 _KEY: Final = re.compile(r"[\x21-\x7e]{1,255}")
-_LOOK_SECONDS: Final = 0.05
+_LOOK_SECONDS: Final = 0.05  # at first; those who wait long look more seldom, so that many of them cost little
+_LOOK_AT_LEAST_SECONDS: Final = 1.0
 _LONGEST_WAIT_SECONDS: Final = 600.0  # as long as a provider may take for a whole answer
 _LARGEST_ANSWER_BYTES: Final = 4 * 1024 * 1024
 _log = logging.getLogger(__name__)
@@ -87,7 +88,9 @@ class Claims:
         named = await self.asked(lambda store, _: store.named(app, key, path, body))
         waited = 0.0
         while waited < _LONGEST_WAIT_SECONDS:
-            found = await self.asked(lambda store, worker: store.claim(named, worker))
+            found = await self._claimed(
+                named, lambda store, worker: store.claim(named, worker), lambda found: found is None
+            )
             if found is None:
                 return Claim(self, named)
             if not found.same_request:
@@ -100,8 +103,9 @@ class Claims:
                 return found.answer
             if not self._lives(found.worker) and await self._taken_over(named, found.worker):
                 return Claim(self, named)
-            await self._sleep(_LOOK_SECONDS)
-            waited += _LOOK_SECONDS
+            pause = min(max(_LOOK_SECONDS, waited / 4), _LOOK_AT_LEAST_SECONDS)
+            await self._sleep(pause)
+            waited += pause
         raise Fault(
             "overloaded",
             "The first request with this idempotency key is still being answered.",
@@ -110,7 +114,22 @@ class Claims:
         )
 
     async def _taken_over(self, named: Named, dead: str) -> bool:
-        return await self.asked(lambda store, worker: store.take_over(named, worker, dead))
+        return await self._claimed(
+            named, lambda store, worker: store.take_over(named, worker, dead), lambda taken: taken
+        )
+
+    async def _claimed(self, named: Named, order: Callable[[AnswerStore, str], T], is_ours: Callable[[T], bool]) -> T:
+        """Return what the store answers; a caller that is cancelled meanwhile leaves no claim behind."""
+        asking = asyncio.create_task(self.asked(order))
+        try:
+            return await asyncio.shield(asking)
+        except asyncio.CancelledError:
+            self._under_way(self._give_back(named, asking, is_ours))
+            raise
+
+    async def _give_back(self, named: Named, asking: "asyncio.Task[T]", is_ours: Callable[[T], bool]) -> None:
+        if is_ours(await asking):
+            await self.asked(lambda store, worker: store.give_up(named, worker))
 
     async def asked(self, question: Callable[[AnswerStore, str], T]) -> T:
         """Return what the store answers, off the event loop.
@@ -133,9 +152,7 @@ class Claims:
 
     def later(self, order: Callable[[AnswerStore, str], None]) -> None:
         """Give the store an order without waiting, for a caller that may be cancelled."""
-        task = asyncio.create_task(self.asked(order))
-        self._ending.add(task)
-        task.add_done_callback(self._ended)
+        self._under_way(self.asked(order))
 
     async def close(self) -> None:
         """Wait for what is under way, and close the store."""
@@ -143,6 +160,11 @@ class Claims:
             await asyncio.wait(self._ending)
         if self._store is not None:
             self._store.close()
+
+    def _under_way(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._ending.add(task)
+        task.add_done_callback(self._ended)
 
     def _ended(self, task: "asyncio.Task[Any]") -> None:
         self._ending.discard(task)
