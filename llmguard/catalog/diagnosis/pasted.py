@@ -5,7 +5,8 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from itertools import islice
+from typing import Final, Literal
 from urllib.parse import SplitResult, urlsplit
 
 from llmguard.domain.chat import JsonObject
@@ -28,7 +29,10 @@ _FOREIGN: Final = (
     (re.compile(r"\bgsk_\w{20,}"), "Groq"),
     (re.compile(r"\bhf_\w{20,}"), "Hugging Face"),
 )
+_PRINTED: Final = re.compile(r"\{\s*'")
 _MOST_BRACES: Final = 50  # places at which an error body may begin
+_MOST_PRINTED: Final = 3  # likewise for printed objects, which Python's own parser reads slowly
+_LONGEST_PRINTED: Final = 4_000
 
 KeyFlaw = Literal["none", "spaces", "cut", "too_long", "mistyped", "no_prefix", "case", "shortened", "no_key"]
 
@@ -131,10 +135,12 @@ def _key_within(text: str) -> PastedKey | None:
 
 def _errors(text: str) -> Iterator[JsonObject]:
     """Yield the error objects in a text: JSON bodies, and Python's way to print them in exceptions."""
-    for index, place in enumerate(re.finditer(r"\{", text)):
-        if index == _MOST_BRACES:
-            return
-        found = _object_at(text, place.start())
+    printed = 0
+    for place in islice(re.finditer(r"\{", text), _MOST_BRACES):
+        found = _json_object_at(text, place.start())
+        if found is None and printed < _MOST_PRINTED and _PRINTED.match(text, place.start()):
+            printed += 1
+            found = _python_object_at(text, place.start())
         if found is None:
             continue
         error = found.get("error", found)
@@ -142,23 +148,22 @@ def _errors(text: str) -> Iterator[JsonObject]:
             yield error
 
 
-def _object_at(text: str, start: int) -> JsonObject | None:
+def _json_object_at(text: str, start: int) -> JsonObject | None:
     try:
         value, _ = json.JSONDecoder().raw_decode(text, start)
     except (ValueError, RecursionError):
-        value = _python_object_at(text, start)
+        return None
     return value if isinstance(value, dict) else None
 
 
-def _python_object_at(text: str, start: int) -> Any:  # whatever was printed
+def _python_object_at(text: str, start: int) -> JsonObject | None:
     """Return a printed Python object such as `{'error': {...}}`, which the OpenAI SDK puts into its exceptions."""
-    end = text.rfind("}")
-    if not 0 < end - start < LONGEST_TEXT or not re.match(r"\{\s*'", text[start:]):
-        return None
+    end = text.rfind("}", start, start + _LONGEST_PRINTED)
     try:
-        return ast.literal_eval(text[start : end + 1])
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        value = ast.literal_eval(text[start : end + 1])
+    except (ValueError, SyntaxError, MemoryError, RecursionError, TypeError):
         return None
+    return value if isinstance(value, dict) else None
 
 
 def _api_address(text: str) -> SplitResult | None:

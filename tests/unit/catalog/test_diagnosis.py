@@ -1,6 +1,7 @@
 """Whatever is pasted, the doctor names the one thing that is wrong, and never more than the key's holder may know."""
 
 import json
+import time
 from dataclasses import astuple
 from datetime import UTC, datetime, timedelta
 
@@ -336,3 +337,19 @@ def test_any_text_can_be_read(text, before):
 @pytest.mark.parametrize("piece", ["{", "{'a':", "sk-lg_", "http://a/v1/", '{"a":[', "{'error': {'message': '", "a_b "])
 async def test_hostile_text_is_read_once(piece):
     await ask(piece * 20_000)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["{'x':1," * 50 + "'a':(" + "1j+" * 6000 + "1)}", "{'x':[" * 50 + "1," * 9000 + "}"],
+    ids=["sums", "brackets"],
+)
+def test_printed_objects_take_little_time_whatever_they_are(text):
+    began = time.process_time()
+    read_pasted(text)
+
+    assert time.process_time() - began < 0.5
+
+
+def test_printed_object_that_cannot_be_one_is_no_error():
+    assert read_pasted("{'a': {[1]: 2}}").error is None
