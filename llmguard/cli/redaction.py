@@ -14,6 +14,7 @@ from llmguard.cli.output import print_json, print_rows
 from llmguard.redaction.analyzer import Analyzer
 from llmguard.redaction.cases import run_cases
 from llmguard.redaction.findings import ExplainedFinding
+from llmguard.redaction.placeholders import readable
 from llmguard.redaction.profiles import Profile, RedactionInvalid
 from llmguard.redaction.score import EntityScore, read_samples, score
 
@@ -39,6 +40,7 @@ def try_text(*, text: str | None, profile: str, everything: bool, as_json: bool,
     """Show what is found in TEXT (or in standard input), by which recognizer, and why."""
     if text is None:
         text = sys.stdin.read()
+    text = readable(text)  # as the engine sees requests: what is invisible is gone
     analyzer, rules = _analyzer(profile, **places)
     explained = [row for row in analyzer.explain(text, rules) if everything or row.fate in _IN_FORCE]
     rows = [asdict(row) | {"text": text[row.start : row.end]} for row in explained]

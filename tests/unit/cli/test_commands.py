@@ -228,7 +228,7 @@ def test_no_traces_are_said_to_be_none(llmguard, tmp_path):
 
 
 def test_text_is_tried_with_the_reason_for_each_finding(ask, llmguard):
-    found = ask("redaction", "try", "Write to anna@example.com")
+    found = ask("redaction", "try", "Write to an\u200bna@example.com")  # with a blank that has no width
     _, out, _ = llmguard("redaction", "try", "Write to anna@example.com", "--profile", "minimal", "--all")
 
     assert [(row["text"], row["entity_type"]) for row in found] == [("anna@example.com", "EMAIL_ADDRESS")]
