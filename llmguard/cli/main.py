@@ -20,6 +20,7 @@ _COMMANDS = {
     "redaction": ("llmguard.cli.redaction", "Try and test the redaction rules."),
     "quota": ("llmguard.cli.quota", "See where an app stands."),
     "overage": ("llmguard.cli.overage", "Ask for more quota, and decide about it."),
+    "alerts": ("llmguard.cli.alerts", "See what was told to whom, and what never arrived."),
     "connector": ("llmguard.cli.connector", "Write what other tools import to call a preset."),
     "doctor": ("llmguard.cli.doctor", "Say what is wrong with a key, an error or this installation."),
     "finance": ("llmguard.cli.finance", "Report, export, recompute and reconcile what models cost."),

@@ -1,11 +1,8 @@
 """Crash recovery beside the workers: at the start, and soon after a worker died."""
 
-import asyncio
 import logging
-import threading
-from types import TracebackType
-from typing import Self
 
+from llmguard.cli.background import Background
 from llmguard.domain.clock import SystemClock
 from llmguard.domain.errors import GuardError
 from llmguard.domain.identifiers import worker_name
@@ -21,41 +18,28 @@ _ONLY_ONE = "recovery"  # a worker's name is taken while it lives: of two gatewa
 _log = logging.getLogger(__name__)
 
 
-class Recovery:
+class Recovery(Background):
     """Settles orphaned holds in a thread of its own while it is entered."""
+
+    name = "recovery"
 
     def __init__(self, settings: Settings) -> None:
         """Recover one data folder."""
+        super().__init__()
         self._settings = settings
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="recovery", daemon=True)
 
-    def __enter__(self) -> Self:
-        """Begin."""
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        """End, after what is under way."""
-        self._stop.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        asyncio.run(self._recover_until_stopped())
-
-    async def _recover_until_stopped(self) -> None:
+    async def run(self) -> None:
+        """Recover until told to stop."""
         data = self._settings.data
         ledger = Ledger(data / "state.db", SystemClock(), _ONLY_ONE)
         while not _starts(ledger):
-            if await asyncio.to_thread(self._stop.wait, _EVERY_SECONDS):
+            if await self.pause(_EVERY_SECONDS):
                 return
         spool, reader = Spool(data / "spool", worker_name()), TraceReader(data)
         try:
             while True:
                 await self._recover(ledger, spool, reader)
-                if await asyncio.to_thread(self._stop.wait, _EVERY_SECONDS):
+                if await self.pause(_EVERY_SECONDS):
                     break
         finally:
             spool.close()

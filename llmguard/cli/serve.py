@@ -1,4 +1,4 @@
-"""`llmguard serve`: the workers, the ingester and crash recovery, started and stopped together."""
+"""`llmguard serve`: the workers, the ingester, crash recovery and alerts, started and stopped together."""
 
 import logging
 import os
@@ -51,6 +51,7 @@ def command(  # noqa: PLR0913 - click passes one argument an option
         "made", registry=registry, redaction=redaction, data=data, host=host, port=port, workers=workers
     )
     _export(settings)
+    from llmguard.cli.alerting import Alerting  # noqa: PLC0415 - as below
     from llmguard.cli.recovery import Recovery  # noqa: PLC0415 - heavy imports, after the variables they read are set
     from llmguard.wiring import UnusableRulesError, prepare  # noqa: PLC0415
 
@@ -61,7 +62,7 @@ def command(  # noqa: PLR0913 - click passes one argument an option
     listener = _listen(settings)
     demo = issue_demo_key(settings, demo_app) if demo_key and demo_app is not None else None
     banner = Banner(settings, listener.getsockname()[1], demo)
-    with _ingester(settings), Recovery(settings):
+    with _ingester(settings), Recovery(settings), Alerting(settings, os.environ):
         print_when_ready(banner)
         _run_workers(settings, listener)
 

@@ -6,6 +6,7 @@ from datetime import date
 from enum import IntEnum
 from typing import Literal
 
+from llmguard.domain.alerts import AlertPolicy
 from llmguard.domain.money import Price
 
 JsonScalar = str | int | float | bool
@@ -210,6 +211,7 @@ class Registry:
     presets: Mapping[str, tuple[Preset, ...]]  # by name, versions ascending
     apps: Mapping[str, App]
     overage: OveragePolicy = OveragePolicy()
+    alerts: AlertPolicy = field(default_factory=AlertPolicy)
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,6 +74,7 @@ _IN_FORCE = """
 SELECT request_id, scope, limit_name, amount, ends_at FROM grants WHERE ends_at > ? ORDER BY ends_at, request_id"""
 _AUDIT = "INSERT INTO audit (time, who, what, subject, before, after) VALUES (?, ?, ?, ?, ?, ?)"
 _EVENT = "INSERT INTO events (id, time, type, subject, data) VALUES (?, ?, ?, ?, ?)"
+_EVENTS = "SELECT id, time, type, subject, data FROM events WHERE time >= ? ORDER BY time, id"
 _EVENT_PREFIX = "com.llmguard.overage."
 
 
@@ -90,6 +91,17 @@ class Grant:
     limit: LimitName
     amount: int
     ends_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class OverageEvent:
+    """One step of a request for more, as others may be told: no free text, and nobody's name."""
+
+    id: str
+    time: datetime
+    type: str
+    app: str
+    facts: dict[str, Any]  # Any: JSON
 
 
 class OverageGate:
@@ -191,6 +203,15 @@ class OverageGate:
             Grant(request_id, scope, limit, amount, to_datetime(ends_at))
             for request_id, scope, limit, amount, ends_at in rows
             if scope in scopes
+        )
+
+    def events(self, since: datetime) -> tuple[OverageEvent, ...]:
+        """Return the steps since then, oldest first."""
+        with self._transaction("BEGIN") as connection:
+            rows = connection.execute(_EVENTS, (since.isoformat(),)).fetchall()
+        return tuple(
+            OverageEvent(event_id, datetime.fromisoformat(moment), kind, app, json.loads(facts))
+            for event_id, moment, kind, app, facts in rows
         )
 
     def _decide(

@@ -20,6 +20,7 @@ from llmguard.domain.catalog import (
     Sensitivity,
 )
 from llmguard.domain.money import UNKNOWN_PRICE, Price, ServiceTier, TokenKind, Variant, to_nano_usd
+from llmguard.registry.alert_policy import alert_policy
 from llmguard.registry.document import Document
 from llmguard.registry.entries import (
     AppEntry,
@@ -55,6 +56,7 @@ def build_registry(file: RegistryFile, document: Document, digest: str, prices: 
         presets={name: tuple(versions) for name, versions in groupby(presets, key=lambda preset: preset.name)},
         apps={name: _app(name, entry, file.quotas) for name, entry in file.apps.items()},
         overage=_overage(file.overage),
+        alerts=alert_policy(file.alerts),
     )
 
 

@@ -1,8 +1,8 @@
 """What registry.yaml looks like, as pydantic models; the descriptions are what editors show."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field
 
 from llmguard.domain.catalog import (
     DEFAULT_TIME_ZONE,
@@ -14,6 +14,8 @@ from llmguard.domain.catalog import (
     PresetStatus,
     ProviderKind,
 )
+from llmguard.registry.alert_entries import ALERT_ENTRIES, AlertsEntry
+from llmguard.registry.entry import Entry
 from llmguard.registry.fields import (
     BaseUrl,
     EnvironmentName,
@@ -31,25 +33,10 @@ from llmguard.registry.fields import (
     Usd,
     UsdAboveZero,
     WebAddress,
-    refuse,
 )
 from llmguard.registry.parameters import PARAMETERS
 
 SensitivityWord = Literal["public", "internal", "confidential", "restricted"]
-
-
-class Entry(BaseModel):
-    """A mapping of registry.yaml: no unknown settings, no conversions, nothing left empty."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _is_given(cls, value: Any) -> Any:  # YAML gives anything
-        # `fixed:` with nothing behind it would else mean "not fixed": what is left empty is never a permission.
-        if value is None:
-            refuse("the setting is empty", "give a value, or remove the line")
-        return value
 
 
 class CircuitEntry(Entry):
@@ -285,6 +272,9 @@ class RegistryFile(Entry):
     overage: OverageEntry = Field(
         OverageEntry.model_validate({}), description="Who may grant more than a quota, and how much."
     )
+    alerts: AlertsEntry = Field(
+        AlertsEntry.model_validate({}), description="Webhooks for limits, expiring apps, overage and unusual use."
+    )
 
 
 def entry_at(loc: tuple[str | int, ...]) -> type[Entry] | None:
@@ -315,4 +305,5 @@ _ENTRIES: dict[tuple[str, ...], type[Entry]] = {
     ("quotas", "cost_centers", "*"): SharedQuotaEntry,
     ("overage",): OverageEntry,
     ("overage", "second_approver_above"): QuotaEntry,
+    **ALERT_ENTRIES,
 }

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
+from llmguard.registry.alert_policy import alert_problems
 from llmguard.registry.document import Document, as_mapping, as_texts, id_of, targets_in
 from llmguard.registry.finding import Loc, Problem, suggestion
 from llmguard.registry.parameters import MAX_COMPLETION_TOKENS, MAX_TOKENS
@@ -38,6 +39,7 @@ def reference_problems(document: Document, profiles: Collection[str], prices: Pr
     yield from _app_problems(document)
     yield from _quota_problems(document)
     yield from _budget_problems(document, prices)
+    yield from alert_problems(document)
 
 
 def _provider_problems(document: Document) -> Iterator[Problem]:

@@ -9,7 +9,7 @@ from llmguard.registry.entries import entry_at
 from llmguard.registry.finding import Loc, Problem, plain, shown, suggestion
 from llmguard.registry.leaks import is_secretive
 
-_BY_NAME = frozenset({"providers", "models", "apps", "parameters", "owners", "cost_centers", "approvers"})
+_BY_NAME = frozenset({"providers", "models", "apps", "parameters", "owners", "cost_centers", "approvers", "webhooks"})
 _CHOICE = re.compile(r"'([^']*)'")
 _KINDS = {
     "string_type": "a text",

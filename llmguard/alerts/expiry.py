@@ -1,0 +1,50 @@
+"""Which apps are about to end: before, and on, the last day of their approval. Pure."""
+
+from collections.abc import Iterator
+from datetime import date, timedelta
+from typing import Final
+
+from llmguard.alerts.event import Alert
+from llmguard.domain.catalog import App, Registry
+
+EXPIRING: Final = "com.llmguard.app.expiring"
+EXPIRED: Final = "com.llmguard.app.expired"
+_STILL_TOLD = timedelta(days=3)  # after a weekend in which nothing ran, the last day is still told
+_ENDED = frozenset({"retired"})
+
+
+def expiry_alerts(registry: Registry, days_before: tuple[int, ...], today: date) -> Iterator[Alert]:
+    """Yield an alert for each app whose last day is near; the nearest threshold covers the earlier ones."""
+    for app in registry.apps.values():
+        if app.expires is None or app.status in _ENDED or app.expires + _STILL_TOLD < today:
+            continue
+        left = (app.expires - today).days
+        reached = sorted(days for days in days_before if left <= days)
+        if reached:
+            yield _alert(app, app.expires, left, reached)
+
+
+def _alert(app: App, expires: date, left: int, reached: list[int]) -> Alert:
+    nearest, *earlier = reached
+    key = f"expiry|{app.name}|{expires.isoformat()}|"
+    if left < 0:
+        when = f"ended on {expires.isoformat()}, and its requests are refused"
+    elif left == 0:
+        when = f"ends today, {expires.isoformat()} (UTC), and from tomorrow its requests are refused"
+    else:
+        when = f"ends in {left} day{'s' if left > 1 else ''}, on {expires.isoformat()}"
+    return Alert(
+        key=f"{key}{nearest}",
+        type=EXPIRED if left < 0 else EXPIRING,
+        subject=f"app:{app.name}",
+        cost_centers=frozenset({app.cost_center}),
+        data={
+            "message": f"The approval of the app {app.name} {when}. To renew it, change `expires` in registry.yaml.",
+            "app": app.name,
+            "owner": app.owner,
+            "expires": expires.isoformat(),
+            "days_left": left,
+            "threshold_days": nearest,
+        },
+        covers=tuple(f"{key}{days}" for days in earlier),
+    )

@@ -1,0 +1,87 @@
+"""A limit fills through a real gateway, and a receiver is told once, signed."""
+
+import json
+
+import openai
+import pytest
+
+from tests.support.gateway import Gateway
+from tests.support.journey_registry import a_registry
+from tests.support.signatures import is_signed
+from tests.support.webhook_receiver import SECRET, Receiver
+
+LIMIT = 3000
+
+
+def with_alerts(receiver):
+    lines = (
+        "alerts:",
+        "  webhooks:",
+        f"    ops: {{url: '{receiver.url}', secret_env: OPS_SECRET, types: [limit, overage], loopback: allowed}}",
+        "  limit_percents: [80]",
+        "",
+    )
+    return a_registry(quota=f"{{requests_per_minute: 1000, tokens_per_day: {LIMIT}}}") + "\n".join(lines)
+
+
+@pytest.fixture(scope="module")
+def receiver():
+    with Receiver() as receiver:
+        yield receiver
+
+
+@pytest.fixture(scope="module")
+def gateway(tmp_path_factory, receiver):
+    folder = tmp_path_factory.mktemp("alerts")
+    with Gateway(folder, with_alerts(receiver), workers=2, environ={"OPS_SECRET": SECRET}) as gateway:
+        yield gateway
+
+
+def test_at_80_percent_of_a_daily_limit_a_receiver_is_told_once_and_signed(gateway, receiver):
+    with openai.OpenAI(base_url=gateway.base_url, api_key=gateway.issue_key("helpdesk"), max_retries=0) as client:
+        used = 0
+        while used < LIMIT * 0.8:
+            message = {"role": "user", "content": "Anna Schmidt writes " + "word " * 100}
+            used += client.chat.completions.create(model="echo", messages=[message]).usage.total_tokens
+        [posted] = receiver.wait_for(1)
+        client.chat.completions.create(model="echo", messages=[{"role": "user", "content": "Hi"}])
+
+    event = json.loads(posted.body)
+    assert is_signed(posted, SECRET)
+    assert (event["specversion"], event["type"], event["subject"]) == (
+        "1.0",
+        "com.llmguard.limit.reached",
+        "app:helpdesk",
+    )
+    assert event["id"] == posted.headers["webhook-id"]
+    assert posted.headers["content-type"].startswith("application/cloudevents+json")
+    assert event["data"]["threshold_percent"] == 80
+    assert int(event["data"]["used"]) >= LIMIT * 0.8
+    assert b"Anna" not in posted.body
+
+    tested = gateway.ask("alerts", "test", "ops")
+    assert [row["delivered"] for row in tested] == [True]
+    receiver.wait_for(2)
+    [listed] = gateway.ask("alerts", "list")
+    assert listed["id"] == event["id"]
+    gateway.wait_until(lambda: gateway.ask("alerts", "list")[0]["deliveries"]["ops"]["state"] == "delivered")
+    assert gateway.ask("alerts", "dead") == []
+    assert [one["type"] for one in map(json.loads, (posted.body for posted in receiver.received))] == [
+        "com.llmguard.limit.reached",
+        "com.llmguard.test",
+    ]
+    written = gateway.every_byte()
+    assert (SECRET.encode() in written, b"in-the-url" in gateway.log.read_bytes()) == (False, False)
+
+
+def test_a_step_of_the_overage_gate_is_told_without_its_reason(gateway, receiver):
+    before = len(receiver.received)
+    words = ("--reason", "Month-end closing of Ms Novak")
+    asked = gateway.ask("overage", "request", "helpdesk", "tokens_per_day", "500", *words)
+
+    posted = receiver.wait_for(before + 1)[-1]
+
+    event = json.loads(posted.body)
+    assert (event["type"], event["data"]["request_id"]) == ("com.llmguard.overage.requested", asked["id"])
+    assert is_signed(posted, SECRET)
+    assert b"Novak" not in posted.body
