@@ -5,8 +5,8 @@ The default is to read: everything that goes to a provider, also fields that we 
 - structure with the shape of structure (`units.is_token`; true, false, null; numbers below LARGE_NUMBER): roles, types,
   ids, names of functions and schemas, `STRUCTURAL_PARAMETERS`, and the words of JSON Schema where a schema stands;
 - a `seed`, which may be any number;
-- the data of images, sound, video and files, in parts whose own type says that they are that: the preset forbids or
-  allows these;
+- the data (base64 or an address) of images, sound, video and files, in parts whose own type says that they are that:
+  the preset forbids or allows these;
 - keys of objects, unless they look like data (`units.looks_like_data`).
 
 Content that is a JSON object or array is read leaf by leaf, with the key as its label, and so are tool-call

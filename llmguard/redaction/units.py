@@ -46,6 +46,10 @@ _DIALECT = re.compile(r"https?://json-schema\.org/(?:draft-0\d|draft/20\d\d-\d\d
 _MEDIA_DATA = frozenset({"file_data", "file_id", "data", "url"})
 _MEDIA_WORDS = frozenset({"detail", "format", "type", "media_type"})
 _BASE64 = re.compile(r"(?:data:[A-Za-z0-9/.+-]{0,80};base64,)?[A-Za-z0-9+/_-]{16,}={0,2}")
+# What a request may carry unread: base64, also in lines, or an address elsewhere. A text is no medium.
+_SENT_MEDIUM = re.compile(
+    r"(?:data:[\w/.+;=-]{0,200};base64,)?[A-Za-z0-9+/_\r\n-]+={0,2}[\r\n]*|[a-z][a-z0-9]{1,9}://[^\s]{1,8192}"
+)
 _BODY = frozenset({"object", "service_tier"})
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _DIGITS_IN_ROW = re.compile(r"\d(?:[\W_]{0,3}\d){5}")
@@ -251,7 +255,7 @@ def read_bias(bias: JsonObject, path: Path, lines: Lines) -> None:
 
 
 def read_media(value: Any, path: Path, label: str, lines: Lines, *, sent: bool) -> None:  # JSON of any shape
-    """Read what stands beside the data of a medium, and of an answer data that is no base64."""
+    """Read what stands beside the data of a medium, and data that is none: no base64 and, of a request, no address."""
     if isinstance(value, dict):
         for name, member in value.items():
             read_key(name, path, lines)
@@ -261,7 +265,7 @@ def read_media(value: Any, path: Path, label: str, lines: Lines, *, sent: bool) 
                 read_structure(member, (*path, name), name, lines)
             else:
                 read_any(member, (*path, name), name, lines)
-    elif not isinstance(value, str) or not (sent or _BASE64.fullmatch(value)):
+    elif not isinstance(value, str) or not (_SENT_MEDIUM if sent else _BASE64).fullmatch(value):
         read_any(value, path, label, lines)
 
 

@@ -37,9 +37,9 @@ async def test_parts_are_read_and_media_left_alone():
     parts = [
         {"type": "text", "text": "Bob Miller", "cache_control": {"type": "ephemeral"}},
         {"type": "refusal", "refusal": "not for Bob Miller"},
-        {"type": "image_url", "image_url": {"url": "https://x.de/Bob Miller.png"}},
-        {"type": "input_audio", "input_audio": {"data": "Bob Miller", "format": "wav"}},
-        {"type": "file", "file": {"file_data": "Bob Miller", "filename": "Bob Miller.pdf"}},
+        {"type": "image_url", "image_url": {"url": "https://x.de/Bob%20Miller.png"}},
+        {"type": "input_audio", "input_audio": {"data": "UklGRgAA\r\nUklGRg==", "format": "wav"}},
+        {"type": "file", "file": {"file_data": "data:text/plain;base64,Qm9i", "filename": "Bob Miller.pdf"}},
         {"type": "novelty", "caption": "Bob Miller"},
         "Bob Miller",
     ]
@@ -51,7 +51,7 @@ async def test_parts_are_read_and_media_left_alone():
         {"type": "refusal", "refusal": "not for #"},
         parts[2],
         parts[3],
-        {"type": "file", "file": {"file_data": "Bob Miller", "filename": "#.pdf"}},
+        {"type": "file", "file": {"file_data": "data:text/plain;base64,Qm9i", "filename": "#.pdf"}},
         {"type": "novelty", "caption": "#"},
         "#",
     ]
@@ -278,11 +278,28 @@ async def test_media_key_hides_nothing_in_a_part_that_is_no_such_medium(kind, ke
     assert "ob" not in json.dumps(message["content"][0][key])
 
 
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"type": "image_url", "image_url": {"url": LEAK}},
+        {"type": "image_url", "image_url": LEAK},
+        {"type": "input_audio", "input_audio": {"data": LEAK, "format": "wav"}},
+        {"type": "file", "file": {"file_data": LEAK}},
+        {"type": "file", "file": {"file_data": f"data:text/plain,{LEAK}"}},
+    ],
+    ids=str,
+)
+async def test_text_in_place_of_the_data_of_a_medium_is_read(part):
+    content = (await masked_message({"role": "user", "content": [part]}))["content"]
+
+    assert "ob" not in json.dumps(content[0])
+
+
 async def test_what_stands_beside_the_data_of_a_medium_is_read():
     parts = [
         {"type": "image_url", "image_url": {"url": "data:x", "detail": LEAK, "note": LEAK}, "audio": LEAK},
         {"type": "input_audio", "input_audio": {"data": "UklGRg==", "format": "wav"}, "image_url": {"url": LEAK}},
-        {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "Bob Miller"}},
+        {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "iVBORw0KGgo="}},
     ]
 
     content = (await masked_message({"role": "user", "content": parts}))["content"]
