@@ -200,7 +200,8 @@ def _range_words(rule: ParameterRule) -> str:
     return f"from {_like(rule.minimum)} to {_like(rule.maximum)}"
 
 
-def _allowed_words(rule: ParameterRule) -> str:
+def allowed_words(rule: ParameterRule) -> str:
+    """Return what a parameter may be, for a sentence."""
     if rule.fixed is not None:
         return f"{rule.fixed!r} only"
     if rule.allowed is not None:
@@ -212,13 +213,13 @@ def _allowed_words(rule: ParameterRule) -> str:
 
 def _hint(preset: Preset, name: str, rule: ParameterRule) -> str:
     return (
-        f"Send {name} {_allowed_words(rule)}, or leave it out. Why: {preset.why} "
+        f"Send {name} {allowed_words(rule)}, or leave it out. Why: {preset.why} "
         f"Ask {preset.owner}, who owns the preset, for a different one."
     )
 
 
 def _not_named(preset: Preset, name: str) -> Violation:
-    allowed = "; ".join(f"{rule_name} {_allowed_words(rule)}" for rule_name, rule in preset.parameters.items())
+    allowed = "; ".join(f"{rule_name} {allowed_words(rule)}" for rule_name, rule in preset.parameters.items())
     shown = name if _PARAMETER.fullmatch(name) else "a field"
     return Violation(
         shown,

@@ -82,7 +82,7 @@ def build_app(site: Site) -> FastAPI:
         Route("/readyz", probes.ready, methods=["GET"]),
         Route("/metrics", probes.scrape, methods=["GET"]),
         Route("/openapi.json", Describe().__call__, methods=["GET"]),
-        Route("/why/{trace_id}", Why(site.show_trace).__call__, methods=["GET"]),
+        Route("/why/{trace_id}", Why(services, site.show_trace).__call__, methods=["GET"]),
         Route("/console/", welcome, methods=["GET"]),
         *_doctor(site),
         Route("/{path:path}", NotFound(services, no_such_path)),

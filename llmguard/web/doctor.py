@@ -15,18 +15,18 @@ from importlib.resources import files
 from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, Response
 
 from llmguard.catalog.diagnosis.answer import OPERATOR, YOU, Answer
 from llmguard.catalog.diagnosis.doctor import Question, Sources, diagnose
+from llmguard.catalog.why import outline
 from llmguard.domain.chat import JsonObject
 from llmguard.domain.clock import Clock
 from llmguard.domain.errors import Fault, GuardError
 from llmguard.gateway.services import Services
 from llmguard.traces.errors import TraceQueryError, TraceStoreError
-from llmguard.web.why import explain
+from llmguard.web.pages import PAGE_HEADERS, load_page
 
 _MOST_BODY_BYTES: Final = 128 * 1024
 _BODY_SECONDS: Final = 10
@@ -40,17 +40,6 @@ _MOST_CLIENTS: Final = 10_000
 _IPV6_SITE_BITS: Final = 64  # one household or machine has that many addresses
 _LEAST_FLAGGED: Final = "same-origin"
 _FORM: Final = "application/x-www-form-urlencoded"
-_HEADERS: Final = {
-    "content-security-policy": (
-        "default-src 'none'; style-src 'self'; script-src 'self'; form-action 'self'; base-uri 'none'; "
-        "frame-ancestors 'none'"
-    ),
-    "cache-control": "no-store",
-    "referrer-policy": "same-origin",
-    "x-content-type-options": "nosniff",
-    "cross-origin-opener-policy": "same-origin",
-    "x-robots-tag": "noindex",
-}
 _STATIC: Final = {"doctor.css": "text/css; charset=utf-8", "doctor.js": "text/javascript; charset=utf-8"}
 
 
@@ -96,13 +85,7 @@ class DoctorPage:
         self._is_set = is_set
         self._turns = Turns(services.clock)
         self._few = asyncio.Semaphore(_AT_ONCE)
-        pages = Environment(
-            loader=PackageLoader("llmguard.web", "templates"),
-            autoescape=True,
-            undefined=StrictUndefined,
-            auto_reload=False,
-        )
-        self._page = pages.get_template("doctor.html")
+        self._page = load_page("doctor.html")
         self._files = {name: (files("llmguard.web") / "static" / name).read_bytes() for name in _STATIC}
 
     async def show(self, request: Request) -> Response:
@@ -159,11 +142,13 @@ class DoctorPage:
                 trace = await asyncio.to_thread(self._show_trace, trace_id)
         except (TraceStoreError, TraceQueryError, TimeoutError):
             raise Fault("overloaded", "The trace store does not answer now.", hint="Try again in a moment.") from None
-        return None if trace is None else explain(trace)
+        return None if trace is None else outline(trace)
 
     def _render(self, request: Request, answer: Answer | None, status: int = 200) -> HTMLResponse:
         base_url = f"{request.url.scheme}://{request.url.netloc}/v1"
-        return HTMLResponse(self._page.render(answer=answer, base_url=base_url), status_code=status, headers=_HEADERS)
+        return HTMLResponse(
+            self._page.render(answer=answer, base_url=base_url), status_code=status, headers=PAGE_HEADERS
+        )
 
 
 def _from_this_page(request: Request) -> bool:
