@@ -95,6 +95,25 @@ def export(*, form: str, output: Path | None, limit: int | None, as_json: bool, 
         click.echo(f"{count} traces are in {output}.", err=True)
 
 
+@command.command()
+@as_json_option
+@place_options
+def verify(*, as_json: bool, **places: str | None) -> None:
+    """Check that no trace was changed, added or taken out; exits 1 and names the first bad row."""
+    reader = TraceReader(settings_from("needed", **places).data)
+    held, fault = 0, None
+    hidden = not sys.stderr.isatty()
+    with click.progressbar(length=reader.count(), label="Checking", file=sys.stderr, hidden=hidden) as progress:
+        for now, found in reader.verify():
+            progress.update(now - held)
+            held, fault = now, found
+    if as_json:
+        print_json({"rows": held, "fault": fault})
+    else:
+        click.echo(f"{held} traces hold." if fault is None else f"Broken at {fault}.")
+    sys.exit(0 if fault is None else 1)
+
+
 @command.command("find-value")
 @click.option("--app", required=True, help="Whose traces: each app has placeholders of its own.")
 @click.option("--type", "entity_type", help="What it is, such as PERSON; default: all that was hidden for the app.")

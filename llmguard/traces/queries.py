@@ -14,8 +14,10 @@ from typing import Any
 import duckdb
 
 from llmguard.domain.chat import JsonObject
+from llmguard.traces.chain import Tip, first_bad_row
 from llmguard.traces.errors import TraceQueryError
 from llmguard.traces.filters import TraceFilters, condition_of
+from llmguard.traces.store import CHAIN_PAGE_ROWS, read_chain
 
 Rows = list[JsonObject]
 Parameters = dict[str, Any] | list[Any]  # Any: values of SQL, as JSON has them
@@ -90,6 +92,26 @@ class TraceQueries:
         where, values = condition_of({**filters, "after_seq": after})
         sql = EXPORT.format(wide=_WIDE, where=where, limit=min(int(limit), _EXPORT_ROWS))
         return self._rows(sql, values, enough_bytes=_EXPORT_BYTES)
+
+    def verify(self, *, after: int, digest: str) -> JsonObject:
+        """Check some rows of the chain behind one with this number and digest.
+
+        Returns:
+            `seq` and `digest` of the last row that holds, `fault` of the first that does not, and whether there is
+            `more` to check.
+        """
+        with self._lock:
+            cursor = self._connection.cursor()
+        try:
+            rows = read_chain(cursor, after, CHAIN_PAGE_ROWS)
+            fault = first_bad_row(rows, Tip(after, digest))
+        except duckdb.Error as error:  # DuckDB's own checksums: a block of the file is not what was written
+            return {"seq": after, "digest": digest, "fault": _damage(cursor, after, error), "more": False}
+        finally:
+            cursor.close()
+        if fault is not None or not rows:
+            return {"seq": after, "digest": digest, "fault": fault, "more": False}
+        return {"seq": rows[-1].sealed.seq, "digest": rows[-1].digest, "fault": None, "more": True}
 
     def extent(self, *, app: str) -> JsonObject:
         """Return the entity types that were hidden for an app, and its first and last second, or None."""
@@ -178,6 +200,16 @@ def _fetch(
     return rows
 
 
+def _damage(cursor: duckdb.DuckDBPyConnection, after: int, error: duckdb.Error) -> str:
+    """Return which row is the first that cannot be read."""
+    for seq in range(after, after + CHAIN_PAGE_ROWS):
+        try:
+            read_chain(cursor, seq, 1)
+        except duckdb.Error:
+            return f"row {seq + 1}: it cannot be read, the file is damaged ({type(error).__name__})"
+    return f"a row behind {after} cannot be read, the file is damaged ({type(error).__name__})"
+
+
 def answer(queries: TraceQueries, operation: str, arguments: JsonObject) -> Any:  # Any: JSON of that operation
     """Answer a named question.
 
@@ -190,6 +222,7 @@ def answer(queries: TraceQueries, operation: str, arguments: JsonObject) -> Any:
         "show": queries.show,
         "export": queries.export,
         "extent": queries.extent,
+        "verify": queries.verify,
         "find_many": queries.find_many,
         "query": queries.query,
     }

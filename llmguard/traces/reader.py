@@ -19,6 +19,7 @@ import duckdb
 import msgspec
 
 from llmguard.domain.chat import JsonObject
+from llmguard.traces.chain import GENESIS
 from llmguard.traces.door import Address
 from llmguard.traces.drain import Drain
 from llmguard.traces.errors import TraceQueryError, TraceStoreError
@@ -80,7 +81,7 @@ class TraceReader:
         `decision`, `request`, `response`, `chunks` and `steps` are the exact JSON texts that the digests cover. Raises
         as `list` does.
         """
-        left, after = limit, 0
+        left, after = limit, filters.get("after_seq", 0)
         while left is None or left > 0:
             arguments = {"filters": _plain(filters), "after": after, "limit": 1_000 if left is None else left}
             rows: Rows = self._ask("export", arguments)
@@ -89,6 +90,13 @@ class TraceReader:
             yield from rows
             after = rows[-1]["seq"]
             left = None if left is None else left - len(rows)
+
+    def verify(self) -> Iterator[tuple[int, str | None]]:
+        """Yield how many rows of the chain hold so far, and what is wrong with the first that does not. As `list`."""
+        page: JsonObject = {"seq": 0, "digest": GENESIS, "fault": None, "more": True}
+        while page["more"]:
+            page = self._ask("verify", {"after": page["seq"], "digest": page["digest"]})
+            yield page["seq"], page["fault"]
 
     def extent(self, app: str) -> JsonObject:
         """Return `entity_types` hidden for an app, and the seconds of its `first` and `last` trace, or None."""

@@ -80,7 +80,7 @@ _SEALED_COLUMNS = (
     *("service_tier", "price_rate", "cost_basis", "preset_digest", "request_id", "w3c_trace_id"),
     *("payload_digest", "prev_digest", "decision_json", "steps_json"),
 )
-_CHAIN_PAGE_ROWS = 500
+CHAIN_PAGE_ROWS = 500
 
 
 class TraceStore:
@@ -138,10 +138,9 @@ class TraceStore:
     def chain(self, after: Tip | None = None) -> Iterator[StoredRow]:
         """Yield all rows in chain order for verification, in bounded memory."""
         seq = (after or Tip()).seq
-        while rows := self.connection.execute(READ_CHAIN, {"after": seq, "count": _CHAIN_PAGE_ROWS}).fetchall():
-            for row in rows:
-                yield _stored_row(row)
-            seq = rows[-1][0]
+        while rows := read_chain(self.connection, seq, CHAIN_PAGE_ROWS):
+            yield from rows
+            seq = rows[-1].sealed.seq
 
     def close(self, *, checkpoint: bool = True) -> None:
         """Compress what is in the log into the file, unless told not to, and let the file go."""
@@ -173,6 +172,15 @@ class TraceStore:
     def _roll_back(self) -> None:
         with suppress(duckdb.Error):  # DuckDB has done so itself, or the connection is gone: the first error tells
             self.connection.rollback()
+
+
+def read_chain(connection: duckdb.DuckDBPyConnection, after: int, count: int) -> list[StoredRow]:
+    """Return the rows behind `after` in chain order, at most so many.
+
+    Raises:
+        duckdb.Error: they cannot be read.
+    """
+    return [_stored_row(row) for row in connection.execute(READ_CHAIN, {"after": after, "count": count}).fetchall()]
 
 
 def _stored_row(row: tuple[Any, ...]) -> StoredRow:  # Any: what DuckDB returns

@@ -1,0 +1,1 @@
+"""What a trace answers when it is asked again."""
