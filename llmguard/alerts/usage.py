@@ -97,7 +97,7 @@ def _rows(reader: TraceReader, zone: str, ends_at: datetime) -> list[JsonObject]
 def _compared(app: App, rows: Mapping[int, JsonObject], ends_at: datetime) -> Compared:
     middle = (ends_at - _WINDOW / 2).astimezone(ZoneInfo(app.quota.time_zone)).date()
     uses = {back: Use(**{name: int(row[name]) for name in Use.__slots__}) for back, row in rows.items()}
-    complete = min(max(uses) - 1, HISTORY_DAYS)  # the first day of an app is no whole one
+    complete = max(0, min(max(uses) - 1, HISTORY_DAYS))  # the first day of an app is no whole one
     weekend = is_weekend(middle)
     past = tuple(
         uses.get(back, _NOTHING)

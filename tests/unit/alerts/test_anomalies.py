@@ -18,10 +18,12 @@ def metrics(now, past=PAST, rule=RULE):
 
 
 def test_a_daily_and_weekly_rhythm_is_quiet():
-    weeks = 6
-    false = [one for seed in range(6) for one in episodes(hours_of_an_app(seed, 4 + weeks), RULE, first=4 * 168)]
+    apps, weeks = 12, 6
 
-    assert len(false) <= 4  # 36 app-weeks; the measured rate is 0.1 an app and week, most of it large apps
+    false = [one for seed in range(apps) for one in episodes(hours_of_an_app(seed, 4 + weeks), RULE, first=4 * 168)]
+
+    assert len(false) / (apps * weeks) <= 0.2  # an app and week; noise is heavy here, and jobs are started by hand
+    assert {one.metric for _, one in false} <= {"spend", "tokens"}
 
 
 @pytest.mark.parametrize("name", [name for name in CHANGES if not name.startswith("drift +5")])
