@@ -14,6 +14,7 @@ import msgspec
 from llmguard.domain.chat import ChatRequest, JsonObject
 from llmguard.domain.errors import GuardError, Refusal
 from llmguard.providers.tokens import TokenCounter
+from llmguard.web.connection import MOST_BODY_BYTES
 from llmguard.web.exchange import Arrival
 
 CHAT_COMPLETIONS = "/v1/chat/completions"
@@ -190,6 +191,8 @@ def read_texts(fields: JsonObject, name: str, tokens: TokenCounter, *, most: int
     texts = [one if isinstance(one, str) else tokens.decode(one) for one in given]
     if not all(texts):
         raise invalid(name, f"`{name}` holds an empty text, or something that is no text", hint)
+    if sum(len(text) for text in texts if text) > MOST_BODY_BYTES:  # one token may be 128 blanks
+        raise invalid(name, f"`{name}` holds more than 10 MiB of text", "Send it in several requests.")
     return [text for text in texts if text]
 
 

@@ -77,10 +77,11 @@ def test_type_of_a_part_that_could_be_data_is_not_repeated(served):
     ("endpoint", "changes"),
     [
         (EMBEDDINGS, {"input": [58040] * 300_001}),
+        (EMBEDDINGS, {"input": [58040] * 200_000}),  # of 128 blanks each
         (EMBEDDINGS, {"input": [[1]] * 2049}),
         (COMPLETIONS, {"prompt": [[1]] * 2}),
     ],
-    ids=["tokens", "lists of tokens", "prompts"],
+    ids=["tokens", "long tokens", "lists of tokens", "prompts"],
 )
 def test_tokens_are_counted_before_they_become_texts(served, endpoint, changes):
     status, error = refusal_of(served, endpoint, **changes)
