@@ -193,21 +193,32 @@ async def test_a_webhook_that_the_registry_no_longer_names_gets_a_dead_letter(st
     assert [row["webhook"] for row in store.dead()] == ["ops"]
 
 
-async def test_what_was_queued_before_a_kill_is_delivered_after_it(tmp_path, clock, receiver):
-    killed = AlertStore(tmp_path / "state.db", clock)
-    alert_id = killed.raise_once(ALERT, [a_webhook(receiver)])
-    courier = Courier(killed, Sender(ENVIRON), clock)
-    receiver.queue.append("hang")
-    courier.start_due({"ops": a_webhook(receiver)})
-    await asyncio.to_thread(receiver.wait_for, 1)
-    await courier.stop()  # as a process that dies between sending and the answer
-    killed.close()
+def raise_and_send(path, webhook):
+    async def main():
+        store = AlertStore(path, SystemClock())
+        store.raise_once(ALERT, [webhook])
+        courier = Courier(store, Sender(ENVIRON), SystemClock())
+        courier.start_due({webhook.name: webhook})
+        await courier.finish()
 
-    again = AlertStore(tmp_path / "state.db", clock)
-    assert again.raise_once(ALERT, [a_webhook(receiver)]) is None
-    await deliver(again, clock, a_webhook(receiver))
-    assert (receiver.ids(), fate(again)["state"]) == ([alert_id, alert_id], "delivered")
-    again.close()
+    asyncio.run(main())
+
+
+async def test_what_was_queued_before_a_kill_is_delivered_after_it(tmp_path, receiver):
+    receiver.queue.append("hang")
+    webhook, path = a_webhook(receiver), tmp_path / "state.db"
+    process = multiprocessing.get_context("spawn").Process(target=raise_and_send, args=(path, webhook))
+    process.start()
+    await asyncio.to_thread(receiver.wait_for, 1)  # it was sent, and no answer has come
+    process.kill()
+    await asyncio.to_thread(process.join, 30)
+
+    store = AlertStore(path, SystemClock())
+    assert store.raise_once(ALERT, [webhook]) is None
+    await deliver(store, SystemClock(), webhook)
+    first, second = receiver.ids()
+    assert (first, fate(store)["state"]) == (second, "delivered")
+    store.close()
 
 
 def race(path, barrier, told):
