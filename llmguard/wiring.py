@@ -28,6 +28,7 @@ from llmguard.quota.ledger import Ledger
 from llmguard.quota.workers import WorkerLocks
 from llmguard.redaction.analyzer import Analyzer
 from llmguard.redaction.check import check_rules
+from llmguard.redaction.kept import KeptRules
 from llmguard.redaction.live import LiveAnalyzer
 from llmguard.redaction.redactor import Redactor
 from llmguard.registry.accepted import AcceptedRegistries
@@ -57,6 +58,8 @@ class Worker:
         clock, name = SystemClock(), worker_name()
         self._rules_changed = asyncio.Event()
         self._analyzer = LiveAnalyzer(settings.redaction, cache=settings.redaction_cache, on_reload=self._use_rules)
+        self._kept_rules = KeptRules(settings.data / "redaction-rules", (settings.secret,))
+        self._keep_rules(self._analyzer.current)
         self._registry = LiveRegistry(
             settings.registry,
             AcceptedRegistries(settings.data / "registry"),
@@ -107,7 +110,15 @@ class Worker:
         self._providers.keep(registry.models.values())
         _log.info("the registry %s is in force", registry.digest[:12])
 
+    def _keep_rules(self, analyzer: Analyzer) -> None:
+        """Keep the rules for whoever reads older traces; a full disk must not keep good rules from taking over."""
+        try:
+            self._kept_rules.keep(analyzer.digest, analyzer.files)
+        except OSError as error:
+            _log.error("the redaction rules in force cannot be kept for later: %s", os.strerror(error.errno or 0))
+
     def _use_rules(self, analyzer: Analyzer) -> None:
+        self._keep_rules(analyzer)
         self._services.redactor = Redactor(analyzer, self._secret)
         self._rules_changed.set()  # presets name profiles: a vanished one is a finding of the registry
 

@@ -12,6 +12,7 @@ from llmguard.cli.options import as_json_option, place_options, settings_from
 from llmguard.cli.output import print_facts, print_json, print_rows
 from llmguard.cli.trace_export import write_jsonl, write_parquet
 from llmguard.cli.trace_options import Moment, filters_from, search_options
+from llmguard.cli.trace_pinned import pinned_facts
 from llmguard.cli.trace_view import print_trace
 from llmguard.domain.chat import JsonObject
 from llmguard.redaction.lookup import placeholders_of
@@ -58,12 +59,16 @@ command.add_command(search, "list")
 
 @command.command()
 @click.argument("trace_id")
+@click.option("--pinned", is_flag=True, help="Show what decided it, as it was then: preset, model, app, redaction.")
 @as_json_option
 @place_options
-def show(*, trace_id: str, as_json: bool, **places: str | None) -> None:
+def show(*, trace_id: str, pinned: bool, as_json: bool, **places: str | None) -> None:
     """Show one trace: what happened at each of the nine steps, and all that is kept of it."""
-    trace = find_trace(TraceReader(settings_from("needed", **places).data), trace_id)
-    if as_json:
+    settings = settings_from("needed", **places)
+    trace = find_trace(TraceReader(settings.data), trace_id)
+    if pinned:
+        print_facts(pinned_facts(trace, settings), as_json=as_json)
+    elif as_json:
         print_facts(trace, as_json=True)
     else:
         print_trace(trace)

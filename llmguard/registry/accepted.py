@@ -7,6 +7,7 @@ replaced whole. Writers take turns, in one process or in several.
 
 import fcntl
 import os
+import re
 import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -22,6 +23,7 @@ PRICES = "prices"
 _STATE = "accepted.json"
 _LOCK = "lock"
 _OWNER_ONLY = 0o600
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 class AcceptedDamaged(Exception):
@@ -65,6 +67,15 @@ class AcceptedRegistries:
             return None
         try:
             return AcceptedSource(digest, self._source_path(digest).read_bytes())
+        except FileNotFoundError:
+            return None
+
+    def source(self, digest: str) -> bytes | None:
+        """Return the registry file that was accepted under a digest; None if there is none."""
+        if not _DIGEST.fullmatch(digest):
+            return None
+        try:
+            return self._source_path(digest).read_bytes()
         except FileNotFoundError:
             return None
 

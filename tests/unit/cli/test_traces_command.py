@@ -5,7 +5,10 @@ from datetime import UTC, datetime, timedelta
 import duckdb
 import pytest
 
+from llmguard.redaction.kept import KeptRules
 from llmguard.redaction.lookup import placeholders_of
+from llmguard.registry.accepted import AcceptedRegistries
+from llmguard.registry.check import check_registry
 from llmguard.traces.spool import Spool
 from tests.support.builders import a_trace
 
@@ -165,3 +168,31 @@ def test_a_value_is_found_by_its_placeholders_under_every_secret(llmguard, spool
     assert find(text=" ")[0] == 2
     kept = b"".join(path.read_bytes() for path in (tmp_path / "data").rglob("*") if path.is_file())
     assert b"schmidt" not in kept.lower()
+
+
+def test_what_decided_a_trace_is_shown_as_it_was_then(ask, llmguard, spooled, registry, tmp_path, monkeypatch):
+    monkeypatch.setenv("LLMGUARD_SECRET", SECRET.decode())
+    then = check_registry(registry, profiles=["standard", "minimal", "strict"], accepted={}).registry
+    AcceptedRegistries(tmp_path / "data" / "registry").accept(then, registry.read_bytes())
+    rules = {"profiles.yaml": "version: 1\nprofiles: {standard: {threshold: 0.7}}\n"}
+    KeptRules(tmp_path / "data" / "redaction-rules", [SECRET]).keep("b" * 64, rules)
+    preset = then.presets["summarise"][-1]
+    pins = {"registry_digest": then.digest, "redaction_digest": "b" * 64, "preset_digest": preset.digest}
+    spooled(
+        an_answered_trace(preset_version=preset.version, **pins),
+        an_answered_trace(trace_id=OLD_ID, preset_version=preset.version, registry_digest="c" * 64),
+    )
+    registry.write_text("version: 1\n")  # whatever it says now
+
+    pinned = ask("traces", "show", TRACE_ID, "--pinned")
+
+    assert (pinned["preset"]["why"], pinned["preset"]["owner"]) == (preset.why, preset.owner)
+    assert pinned["app"]["owner"] == then.apps["expense-triage"].owner
+    assert pinned["preset_digest"] == preset.digest
+    assert pinned["model"]["provider"] == preset.model.provider.name
+    assert "preset" in llmguard("traces", "show", TRACE_ID, "--pinned")[1]
+    assert ask("traces", "show", OLD_ID, "--pinned")["preset"] is None
+
+    kept = tmp_path / "data" / "registry" / f"{then.digest}.yaml"
+    kept.write_text(kept.read_text().replace(preset.why, "Something else."))
+    assert ask("traces", "show", TRACE_ID, "--pinned")["preset"] is None
