@@ -1,4 +1,4 @@
-"""Vendors' own wire formats through LiteLLM, as their documentation writes them: what is sent to them, and what an app gets of them."""
+"""Vendors' wire formats through LiteLLM, as documented: what is sent to them, and what an app gets of them."""
 
 import json
 import logging
