@@ -6,14 +6,11 @@ writes only its own tables, and no request waits for it.
 
 import asyncio
 import logging
-import sqlite3
 import time
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
-
-import msgspec
 
 from llmguard.alerts.delivery import Courier
 from llmguard.alerts.event import Alert
@@ -25,11 +22,9 @@ from llmguard.alerts.usage import Compared, compare, last_whole_hour, usage_aler
 from llmguard.domain.alerts import Metric
 from llmguard.domain.catalog import Registry
 from llmguard.domain.clock import Clock
-from llmguard.domain.errors import GuardError
 from llmguard.quota.gate import OverageEvent, OverageGate
 from llmguard.quota.operations import Claim
 from llmguard.quota.store import LedgerStore
-from llmguard.traces.errors import TraceQueryError, TraceStoreError
 from llmguard.traces.reader import TraceReader
 
 EPISODE_QUIET: Final = timedelta(hours=24)
@@ -39,7 +34,6 @@ _LOOK_ANYWAY_SECONDS: Final = 30.0  # grants end and days change without a write
 _EXPIRY_SECONDS: Final = 60.0
 _FORGET_SECONDS: Final = 86_400.0
 _BUSY_SECONDS: Final = 5.0
-_FAILURES = (sqlite3.Error, OSError, msgspec.MsgspecError, GuardError, TraceStoreError, TraceQueryError)
 _log = logging.getLogger(__name__)
 
 
@@ -112,7 +106,7 @@ class Watch:
     def _attempt(step: Callable[[], None]) -> None:
         try:
             step()
-        except _FAILURES as error:
+        except Exception as error:  # noqa: BLE001 - the border of a background task: it goes on, whatever failed
             _log.warning("alerts: a look failed (%s); it is tried again", type(error).__name__)
 
     def _limit_alerts(self, registry: Registry) -> Iterable[Alert]:
