@@ -139,7 +139,7 @@ async def reserve(
     Returns:
         The body for the provider, with the `max_tokens` that is paid for.
     """
-    input_tokens = max(services.tokens.input_allowance(body, model) for model in decision.models)
+    input_tokens = await services.tokens.most_input(body, decision.models)
     refuse_too_long(decision, input_tokens)
     asked, choices = int(body.get(MAX_TOKENS, 0)), int(body.get("n", 1))  # embeddings have no output
     least = least_worth_having(preset, asked)

@@ -4,13 +4,14 @@ Counting uses tiktoken with the two encodings that come inside LiteLLM's wheel, 
 vendors' tokenizers are not public: for them `input_allowance` adds a margin, and settling corrects it.
 """
 
+import asyncio
 import hashlib
 import importlib.util
 import json
 import math
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -59,6 +60,8 @@ _MEDIA_PARTS: Final = frozenset({"image_url", "input_image", "image", "input_aud
 _NOT_GENERATED: Final = frozenset({"role", "type", "id", "index"})
 _MEDIA_FIELDS: Final = frozenset({"data", "b64_json"})  # base64: of `audio`, and of pictures
 _DATA_URL: Final = re.compile(r"data:[\w.+/-]{1,100};base64,")
+_LONG_CHARACTERS: Final = 100_000
+_PART_CHARACTERS: Final = 40  # a message or part costs as much as so many characters
 _COUNTED_OVER_JSON: Final = ("tools", "functions", "response_format", "prediction")
 
 
@@ -143,6 +146,17 @@ class TokenCounter:
         more = FOREIGN_TOOLS_TOKENS if body.get("tools") else 0
         more += FOREIGN_TOKENS_PER_INPUT * len(body.get("input") or ())
         return math.ceil(counted * FOREIGN_MARGIN) + FOREIGN_FLAT_TOKENS + more
+
+    async def most_input(self, body: JsonObject, models: Sequence[Model]) -> int:
+        """Return the input tokens to reserve for a body, by the model that counts most.
+
+        Much text is counted beside the event loop (9 MB take three seconds), which others need meanwhile.
+        """
+
+        def count() -> int:
+            return max(self.input_allowance(body, model) for model in models)
+
+        return await asyncio.to_thread(count) if _is_long(body) else count()
 
     def truncate(self, text: str, target: str, *, max_tokens: int) -> str:
         """Return the longest start of a text, in whole characters, that counts at most `max_tokens`."""
@@ -277,6 +291,18 @@ def _pieces(text: str) -> Iterator[str]:
         start = run.end()
     if start < len(text):
         yield text[start:]
+
+
+def _is_long(body: JsonObject) -> bool:
+    """Tell whether counting the texts of a body takes longer than others should wait, without reading them."""
+    left = _LONG_CHARACTERS
+    for text in body.get("input") or ():
+        left -= len(text)
+    for message in body.get("messages") or ():
+        content = message.get("content") or ""
+        for part in [content] if isinstance(content, str) else content:
+            left -= len(part if isinstance(part, str) else part.get("text") or "") + _PART_CHARACTERS
+    return left < 0
 
 
 def _as_json(value: Any) -> str:  # Any: JSON of any shape

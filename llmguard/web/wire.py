@@ -28,6 +28,8 @@ _CHOICE_FIELDS = frozenset({"type", "function", "custom", "name", "allowed_tools
 _FORM = re.compile(rb"--[^\r\n]*\r?\n|[\w.%+-]{1,64}(?:\[[\w%]*\])*=")
 _EMPTY_MESSAGE: JsonObject = {"role": "assistant", "content": None, "refusal": None}
 _EMPTY_DELTA: JsonObject = {"index": 0, "delta": {}, "finish_reason": None}
+_MOST_COMMAS = 400_000  # in a body; prose of 10 MB has half of that, and the tokens of texts to embed a little less
+_MOST_MESSAGES = 10_000
 _MOST_CHOICES = 128  # Source: OpenAI API reference, chat completions, `n`
 _COUNTS = {"n": _MOST_CHOICES, "max_tokens": _MOST_TOKENS, "max_completion_tokens": _MOST_TOKENS}
 # Source: OpenAI API reference, embeddings, `input`: at most 300,000 tokens summed across all inputs.
@@ -128,8 +130,14 @@ def read_object(body: bytes) -> JsonObject:
     """Return the JSON object of a body.
 
     Raises:
-        Refusal: invalid_request, without quoting any of it.
+        Refusal: invalid_request, without quoting any of it; request_too_large, when it has too many members.
     """
+    if body.count(b",") > _MOST_COMMAS:
+        raise Refusal(
+            "request_too_large",
+            "The request has too many parts: each of them is looked at, and that would hold up everybody else.",
+            hint="Send fewer and larger texts, in several requests.",
+        )
     try:
         fields = _decode_json(body.removeprefix(codecs.BOM_UTF8))  # spreadsheets and PowerShell write one
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):  # the decoder's own message may quote the body
@@ -203,6 +211,8 @@ def _messages(messages: Any) -> list[JsonObject]:
             "`messages` must be a list with at least one message",
             'Send [{"role": "user", "content": "…"}].',
         )
+    if len(messages) > _MOST_MESSAGES:
+        raise invalid("messages", f"`messages` holds more than {_MOST_MESSAGES}", "Leave the oldest out.")
     for index, message in enumerate(messages):
         _check_message(f"messages[{index}]", message)
     return messages

@@ -1,5 +1,6 @@
 """Counting tokens: offline, bounded, and by OpenAI's published way."""
 
+import asyncio
 import hashlib
 import os
 import subprocess
@@ -246,3 +247,24 @@ def test_missing_litellm_is_said_plainly(tmp_path):
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
 
     assert "litellm" in done.stdout
+
+
+async def test_much_text_is_counted_while_the_event_loop_serves_others():
+    counter = TokenCounter()
+    counter.load()
+    words = " ".join(f"word{number}" for number in range(200_000))
+    body = {"messages": [{"role": "user", "content": [{"type": "text", "text": words}]}]}
+    turns = 0
+
+    async def serve_others():
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    others = asyncio.create_task(serve_others())
+    counted = await counter.most_input(body, [a_model()])
+    others.cancel()
+
+    assert counted == counter.input_allowance(body, a_model())
+    assert turns > 10

@@ -120,3 +120,17 @@ def test_error_body_has_the_fields_of_the_contract():
             "why": "http://h/why/id-1",
         }
     }
+
+
+def test_body_of_hundreds_of_thousands_of_parts_is_refused_before_it_is_read():
+    with pytest.raises(Refusal) as refused:
+        parse_chat(a_body(stop=["x"] * 500_000), PATH)
+
+    assert refused.value.code == "request_too_large"
+
+
+def test_thousands_of_messages_are_refused():
+    with pytest.raises(Refusal) as refused:
+        parse_chat(a_body(messages=[{"role": "user", "content": "x"}] * 20_000), PATH)
+
+    assert (refused.value.code, refused.value.param) == ("invalid_request", "messages")
