@@ -56,6 +56,12 @@ def test_names_say_what_a_module_is_for(path):
     assert path.stem not in {"utils", "util", "helpers", "helper", "common", "misc", "manager"}
 
 
+def test_each_test_file_has_a_name_of_its_own():
+    names = [path.name for path in (ROOT / "tests").rglob("test_*.py")]  # pytest imports them by it
+
+    assert sorted(names) == sorted(set(names))
+
+
 def test_compromised_releases_can_never_be_locked():
     lock = tomllib.loads((ROOT / "uv.lock").read_text())
     [locked] = [package["version"] for package in lock["package"] if package["name"] == "litellm"]
