@@ -1,6 +1,7 @@
 """Run every test: parts in the project's environment, journeys with today's clients in theirs.
 
-With arguments, they go to pytest in the project's environment and nothing else runs.
+`--cover` measures coverage, which takes half as long again. Any other arguments go to pytest in the project's
+environment, and nothing else runs.
 """
 
 import os
@@ -24,43 +25,48 @@ BEFORE = [
 ]  # with the previous major version of the client
 NODE = ROOT / "tests" / "clients" / "node"
 NPM_SECONDS = 300
+COVER = "--cover"
 TWO_AT_ONCE = ["-n", "2", "--dist", "loadfile"]  # the tests of a file share servers, analyzers and language models
 
 
 def main() -> int:
+    if sys.argv[1:] == [COVER]:
+        return run_all(cover=True)
     if sys.argv[1:]:
         return run([PROJECT / "python", "-m", "pytest", *sys.argv[1:]])[0]
+    return run_all(cover=False)
+
+
+def run_all(*, cover: bool) -> int:
+    """Run everything, and return the exit code; with `cover`, less coverage than the floor is a failure as well."""
     with tempfile.TemporaryDirectory(prefix="llmguard-rules-") as rules:
-        return run_all({**os.environ, "LLMGUARD_TESTS_COMPILED_RULES": rules})
-
-
-def run_all(environ: dict[str, str]) -> int:
-    """Run everything, and return the exit code."""
-    # journeys start servers from the project's environment: coverage follows them through this variable
-    environ |= {
-        "COVERAGE_FILE": str(ROOT / ".coverage"),
-        "COVERAGE_PROCESS_START": str(ROOT / "pyproject.toml"),
-    }
-    # where bytecode is not kept, each of the hundreds of processes compiles its libraries anew: 4 s of CPU a command
-    environ.pop("PYTHONDONTWRITEBYTECODE", None)
-    run([PROJECT / "coverage", "erase"], environ)
-    installing = install_node_clients()
-    outcomes = [
-        run(
-            [PROJECT / "python", "-m", "pytest", *TWO_AT_ONCE, "--cov", "--cov-report=", "--cov-fail-under=0", *PARTS],
-            environ,
-        ),
-    ]
-    wait_for_node_clients(installing)
-    outcomes += [
-        run([CLIENT / "python", "-m", "pytest", *TWO_AT_ONCE, *JOURNEYS], environ),
-        run([PROJECT / "python", "-m", "pytest", *BEFORE], environ),
-    ]
-    run([PROJECT / "coverage", "combine", "--append", "--quiet"], environ)
-    covered, _ = run([PROJECT / "coverage", "report"], environ)
+        environ = {**os.environ, "LLMGUARD_TESTS_COMPILED_RULES": rules}
+        # without bytecode, each of the hundreds of processes compiles its libraries anew: 4 s of CPU a command
+        environ.pop("PYTHONDONTWRITEBYTECODE", None)
+        if cover:
+            # journeys start servers from the project's environment: coverage follows them through this variable
+            environ |= {
+                "COVERAGE_FILE": str(ROOT / ".coverage"),
+                "COVERAGE_PROCESS_START": str(ROOT / "pyproject.toml"),
+            }
+            run([PROJECT / "coverage", "erase"], environ)
+        outcomes = run_tests(environ, ["--cov", "--cov-report=", "--cov-fail-under=0"] if cover else [])
+        covered = 0
+        if cover:
+            run([PROJECT / "coverage", "combine", "--append", "--quiet"], environ)
+            covered, _ = run([PROJECT / "coverage", "report"], environ)
     passed, failed = (sum(counts[index] for _, counts in outcomes) for index in (0, 1))
     print(f"{passed} passed, {failed} failed", flush=True)
     return next((code for code, _ in outcomes if code), 0) or covered
+
+
+def run_tests(environ: dict[str, str], options: list[str]) -> list[tuple[int, tuple[int, int]]]:
+    """Run parts and journeys, and return the outcome of each."""
+    installing = install_node_clients()
+    parts = run([PROJECT / "python", "-m", "pytest", *TWO_AT_ONCE, *options, *PARTS], environ)
+    wait_for_node_clients(installing)
+    journeys = run([CLIENT / "python", "-m", "pytest", *TWO_AT_ONCE, *JOURNEYS], environ)
+    return [parts, journeys, run([PROJECT / "python", "-m", "pytest", *BEFORE], environ)]
 
 
 def install_node_clients() -> subprocess.Popen | None:
