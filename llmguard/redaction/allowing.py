@@ -23,13 +23,21 @@ class AllowList:
         span = text[candidate.start : candidate.end].lower()
         if span.strip() in self._phrases:
             return True
-        words = _words(span)
-        holders = self._by_word.get(words[0], ()) if words else ()
+        holders = self._by_word.get(_first_word(span), ())
         return any(span in phrase and _stands_around(text, candidate, span, phrase) for phrase in holders)
 
 
 def _words(text: str) -> list[str]:
     return "".join(character if character.isalnum() else " " for character in text).split()
+
+
+def _first_word(text: str) -> str:
+    """Return the first of the words of a text, an empty one if it has none."""
+    head = text.partition(" ")[0]
+    if head.isalnum():  # nearly always
+        return head
+    words = _words(text)
+    return words[0] if words else ""
 
 
 def _stands_around(text: str, candidate: Candidate, span: str, phrase: str) -> bool:

@@ -4,10 +4,19 @@ Where they come from and under which licence: NOTICE, and the head of each list.
 """
 # ruff: noqa: RUF001  # people type curly apostrophes and dashes
 
-from functools import cache
+from collections.abc import Callable
+from functools import cache, lru_cache
 from importlib.resources import files
 
+_WORDS_KEPT = 8_192
+_LONGEST_KEPT = 64
 _LEAST_CAPITALS = 4  # `MAX` and `ANA` are more often something else
+
+
+def remembered(judge: Callable[[str], bool]) -> Callable[[str], bool]:
+    """Return a judge of short words that remembers its judgements: several rules ask about each word of a text."""
+    quick = lru_cache(_WORDS_KEPT)(judge)
+    return lambda word: quick(word) if len(word) <= _LONGEST_KEPT else judge(word)
 
 
 @cache
@@ -34,6 +43,7 @@ def towns() -> frozenset[str]:
     return _lines("towns.txt")
 
 
+@remembered
 def is_given_name(word: str) -> bool:
     """Say whether a word is a known given name, in `Anna` or `ANNA`; both parts of `Anne-Marie` count."""
     bare = _bare(word)
@@ -41,6 +51,7 @@ def is_given_name(word: str) -> bool:
     return bare in given_names() or (hyphen != "" and first in given_names() and not second.isupper())
 
 
+@remembered
 def is_surname(word: str) -> bool:
     """Say whether a word is a known surname, in `Kowalski` or `KOWALSKI`; one part of `Smith-Kowalski` is enough."""
     bare = _bare(word)

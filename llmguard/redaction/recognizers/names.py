@@ -2,6 +2,7 @@
 # ruff: noqa: E501, RUF001  # a regex is read in one piece; people type curly apostrophes and dashes
 
 import re
+from functools import lru_cache
 
 from llmguard.redaction.recognizers.gazetteers import is_given_name, is_surname
 from llmguard.redaction.recognizers.vocabulary import NOT_NAMES, PARTICLES
@@ -29,6 +30,7 @@ _ACRONYM_CAMEL = re.compile(r"[A-Z]{2,}[a-z]{3,}$")  # `OSError`, `CCompiler`
 _CAMEL_OK = re.compile(r"(?:Mc|Mac|De|Di|La|Le|Van|Von|O['’]|D['’]|Fitz|Du|Del)[A-Z][a-z]+$")
 _FIRST_LETTER = re.compile(r"(?<![\w'’])[^\W\d_]")
 _MAX_NAME = 60
+_NAMES_KEPT = 4_096  # several rules judge the same words of a text
 _MAX_WORDS = 6
 
 
@@ -42,8 +44,13 @@ def is_name(value: str, *, words: int = 1) -> bool:
 
     Every part has to be able to stand in a name; code, digits, camelCase and words of forms and products are not.
     """
+    return len(value) <= _MAX_NAME and _is_name(value, words)
+
+
+@lru_cache(_NAMES_KEPT)
+def _is_name(value: str, words: int) -> bool:
     parts = [part for part in _PARTS.split(value.strip()) if part]
-    if not words <= len(parts) <= _MAX_WORDS or len(value) > _MAX_NAME or _CODE.search(value):
+    if not words <= len(parts) <= _MAX_WORDS or _CODE.search(value):
         return False
     carrying = [part.strip(".'’,") for part in parts if part.lower() not in PARTICLES]
     if len(carrying) < words or not carrying:

@@ -71,7 +71,7 @@ def _judge(text: str, start: int, end: int) -> tuple[float, str] | None:
     """Return score and rule for a candidate, or None when it is something else."""
     value = text[start:end]
     number = _EXTENSION.sub("", value)
-    digits = sum(c.isdigit() for c in number)
+    digits = sum(map(str.isdigit, number))
     if (
         not _MIN_DIGITS <= digits <= _MAX_DIGITS
         or value.count("(") != value.count(")")
@@ -90,7 +90,7 @@ def _is_called(text: str, start: int, end: int) -> bool:
 
 def _by_form(number: str, is_called: Callable[[], bool]) -> tuple[float, str] | None:
     """Return score and rule for a number without its extension, by the strongest form that it has."""
-    digits = sum(c.isdigit() for c in number)
+    digits = sum(map(str.isdigit, number))
     is_grouped = digits < len(number)
     forms = (
         (0.9, "international number", lambda: _INTERNATIONAL.fullmatch(number) and _is_possible(number)),
