@@ -6,8 +6,7 @@ processes that see the same, one raises it. A delivery leaves the queue when it 
 
 import json
 import sqlite3
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -18,7 +17,7 @@ from llmguard.domain.alerts import Webhook
 from llmguard.domain.chat import JsonObject
 from llmguard.domain.clock import Clock
 from llmguard.domain.identifiers import new_trace_id
-from llmguard.domain.state_file import open_state
+from llmguard.domain.state_file import open_state, transaction
 from llmguard.quota.windows import to_datetime, to_instant
 
 DeliveryState = Literal["waiting", "delivered", "dead"]
@@ -132,7 +131,7 @@ class AlertStore:
         now = self._clock.now()
         alert_id, instant = alert.id or new_trace_id(now), to_instant(now)
         event = cloud_event(alert_id, alert.moment or now, alert.type, alert.subject, alert.data)
-        with self._transaction() as connection:
+        with transaction(self._connection) as connection:
             if episode is not None and not self._begins(connection, episode):
                 return None
             row = (alert.key, alert_id, instant, alert.type, alert.subject, event)
@@ -152,12 +151,12 @@ class AlertStore:
         """Record how a try ended; a `waiting` one is tried again after `wait_seconds`."""
         at = to_instant(self._clock.now() + timedelta(seconds=wait_seconds))
         row = (state, delivery.attempts + 1, at, outcome, delivery.alert_id, delivery.webhook)
-        with self._transaction() as connection:
+        with transaction(self._connection) as connection:
             connection.execute(_MARK, row)
 
     def retry(self, alert_id: str | None) -> int:
         """Put dead letters back into the queue, of one alert or all; return how many."""
-        with self._transaction() as connection:
+        with transaction(self._connection) as connection:
             return connection.execute(_RETRY, (to_instant(self._clock.now()), alert_id, alert_id)).rowcount
 
     def newest(self, limit: int) -> list[JsonObject]:
@@ -196,7 +195,7 @@ class AlertStore:
     def forget_old(self) -> None:
         """Remove what was told long ago."""
         before = to_instant(self._clock.now() - _KEPT)
-        with self._transaction() as connection:
+        with transaction(self._connection) as connection:
             for statement in _FORGET:
                 connection.execute(statement, (before,))
 
@@ -205,16 +204,6 @@ class AlertStore:
         row = connection.execute(_EPISODE, (episode.app, episode.metric)).fetchone()
         connection.execute(_SEE_EPISODE, (episode.app, episode.metric, to_instant(episode.seen_at)))
         return row is None or to_datetime(row[0]) < episode.seen_at - episode.quiet
-
-    @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        self._connection.execute("BEGIN IMMEDIATE")
-        try:
-            yield self._connection
-        except BaseException:
-            self._connection.execute("ROLLBACK")
-            raise
-        self._connection.execute("COMMIT")
 
 
 def is_told(webhook: Webhook, alert: Alert) -> bool:

@@ -12,6 +12,8 @@ import os
 import sqlite3
 import stat
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 _OWNER_ONLY = 0o600  # SQLite gives -wal and -shm the mode of the main file
@@ -47,6 +49,18 @@ def open_state(path: Path, *, create: bool = False, busy_timeout_seconds: float 
             connection.close()
             raise
     return connection
+
+
+@contextmanager
+def transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
+    """Change the file in one transaction that begins as a writer; whatever is raised undoes it and is passed on."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield connection
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+    connection.execute("COMMIT")
 
 
 def _create_for_owner_only(path: Path) -> None:

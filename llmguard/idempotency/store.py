@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from llmguard.domain.clock import Clock
 from llmguard.domain.secrets import derive_key
-from llmguard.domain.state_file import open_state
+from llmguard.domain.state_file import open_state, transaction
 
 KEPT = timedelta(hours=24)  # as long as Stripe keeps them, whose header this is
 _NONCE_BYTES = 12  # Source: NIST SP 800-38D, 5.2.1.1: 96 bits are recommended
@@ -134,14 +134,8 @@ class AnswerStore:
 
     @contextmanager
     def _changing(self) -> Iterator[sqlite3.Connection]:
-        with self._lock:
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._connection
-            except BaseException:
-                self._connection.execute("ROLLBACK")
-                raise
-            self._connection.execute("COMMIT")
+        with self._lock, transaction(self._connection) as connection:
+            yield connection
 
 
 def _decrypted(named: Named, encrypted: bytes) -> KeptAnswer | None:
