@@ -30,7 +30,7 @@ class DemoKey:
 def issue_demo_key(settings: Settings, app: App) -> DemoKey:
     """Return a new key of an app, for the banner."""
     store = KeyStore(settings.data / "state.db", settings.secret, SystemClock())
-    return DemoKey(app, store.issue(app.name, ttl=_DEMO_KEY_LIFE).secret_text)
+    return DemoKey(app, store.issue(app.name, ttl=_DEMO_KEY_LIFE, who="llmguard serve").secret_text)
 
 
 @dataclass(frozen=True, slots=True)

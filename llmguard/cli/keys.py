@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from llmguard.cli.main import fail
-from llmguard.cli.options import as_json_option, place_options, settings_from
+from llmguard.cli.options import as_json_option, local_user, place_options, settings_from
 from llmguard.cli.output import print_facts, print_json, print_rows
 from llmguard.cli.registry_file import current_registry, known_app
 from llmguard.domain.clock import SystemClock
@@ -54,7 +54,7 @@ def issue(*, app: str, ttl: timedelta, as_json: bool, **places: str | None) -> N
     settings = settings_from("made", **places)
     known_app(current_registry(settings), app)
     store = KeyStore(settings.data / "state.db", settings.secret, SystemClock())
-    _print_issued(store.issue(app, ttl=ttl), as_json=as_json)
+    _print_issued(store.issue(app, ttl=ttl, who=local_user()), as_json=as_json)
 
 
 @command.command("list")
@@ -77,7 +77,7 @@ def list_keys(*, app: str | None, as_json: bool, **places: str | None) -> None:
 def rotate(*, key_id: str, overlap: timedelta, ttl: timedelta, as_json: bool, **places: str | None) -> None:
     """Give KEY_ID a new secret and print it, once; the old one stays valid for the overlap."""
     with _known_key(key_id):
-        issued = _store(**places).rotate(key_id, overlap=overlap, ttl=ttl)
+        issued = _store(**places).rotate(key_id, overlap=overlap, ttl=ttl, who=local_user())
     _print_issued(issued, as_json=as_json)
 
 
@@ -88,7 +88,7 @@ def rotate(*, key_id: str, overlap: timedelta, ttl: timedelta, as_json: bool, **
 def revoke(*, key_id: str, as_json: bool, **places: str | None) -> None:
     """Revoke KEY_ID; every worker refuses it within a second."""
     with _known_key(key_id):
-        _store(**places).revoke(key_id)
+        _store(**places).revoke(key_id, who=local_user())
     if as_json:
         print_json({"key_id": key_id, "state": "revoked"})
     click.echo(f"{key_id} is revoked.", err=True)

@@ -1,5 +1,6 @@
 """The options that commands share, and the settings that they make."""
 
+import getpass
 import os
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -32,3 +33,11 @@ def settings_from(folder: DataFolder, **given: int | str | None) -> Settings:
         SettingsInvalidError: an option or a variable cannot be used.
     """
     return load_settings(os.environ, folder=folder, **given)
+
+
+def local_user() -> str:
+    """Return who runs this command, as the operating system knows them, for the audit log."""
+    try:
+        return f"os:{getpass.getuser()}"
+    except (OSError, KeyError):  # a container with a number for a user: pwd has none
+        return f"os:{os.getuid()}"

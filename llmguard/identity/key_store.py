@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from llmguard.audit.log import append
 from llmguard.domain.clock import Clock
 from llmguard.domain.secrets import derive_key
 from llmguard.domain.state_file import open_state
@@ -52,6 +53,7 @@ FROM key_secrets JOIN keys ON keys.key_id = key_secrets.key_id"""
 
 
 _PURPOSE = "identity/key-digest"
+UNNAMED = "unnamed"
 
 
 class UnknownKey(LookupError):
@@ -130,8 +132,13 @@ class KeyStore:
             for statement in (_CREATE_KEYS, _CREATE_SECRETS, _CREATE_REVISION, _FIRST_REVISION):
                 connection.execute(statement)
 
-    def issue(self, app: str, *, ttl: timedelta | None = None) -> IssuedKey:
+    def issue(self, app: str, *, ttl: timedelta | None = None, who: str = UNNAMED) -> IssuedKey:
         """Store a new key for the app and return it; without `ttl` it does not expire by itself.
+
+        Args:
+            app: its name.
+            ttl: how long the key is valid.
+            who: issues it, for the audit log; so in all methods.
 
         Raises:
             ValueError: the time to live is not positive.
@@ -142,6 +149,8 @@ class KeyStore:
         with self._writing() as connection:
             connection.execute(_INSERT_KEY, (key_id, app, _text(now)))
             secret_text = self._add_secret(connection, key_id, now, expires_at)
+            facts = {"expires_at": expires_at and _text(expires_at)}
+            append(connection, now, who=who, what="key.issued", subject=key_id, app=app, facts=facts)
         return IssuedKey(key_id, app, secret_text, now, expires_at)
 
     def list(self, app: str | None = None) -> tuple[Key, ...]:
@@ -150,7 +159,7 @@ class KeyStore:
             rows = connection.execute(_LIST, {"app": app}).fetchall()
         return tuple(_key(row) for row in rows)
 
-    def rotate(self, key_id: str, *, overlap: timedelta, ttl: timedelta | None = None) -> IssuedKey:
+    def rotate(self, key_id: str, *, overlap: timedelta, ttl: timedelta | None = None, who: str = UNNAMED) -> IssuedKey:
         """Give the key a new secret; no older one outlives the overlap, or its own end if that comes first.
 
         Raises:
@@ -169,18 +178,22 @@ class KeyStore:
             connection.execute(_RETIRE_SECRETS, {"key_id": key_id, "retires_at": _text(now + overlap)})
             connection.execute(_ROTATED, (_text(now), key_id))
             secret_text = self._add_secret(connection, key_id, now, expires_at)
+            facts = {"expires_at": expires_at and _text(expires_at), "overlap_until": _text(now + overlap)}
+            append(connection, now, who=who, what="key.rotated", subject=key_id, app=app, facts=facts)
         return IssuedKey(key_id, app, secret_text, now, expires_at)
 
-    def revoke(self, key_id: str) -> None:
+    def revoke(self, key_id: str, *, who: str = UNNAMED) -> None:
         """End the key with all its secrets, for good; revoking it again changes nothing.
 
         Raises:
             UnknownKey: there is no such key.
         """
         with self._writing() as connection:
-            _, _, revoked_at = self._find(connection, key_id)
+            app, _, revoked_at = self._find(connection, key_id)
             if revoked_at is None:
-                connection.execute(_REVOKE, (_text(self._clock.now()), key_id))
+                now = self._clock.now()
+                connection.execute(_REVOKE, (_text(now), key_id))
+                append(connection, now, who=who, what="key.revoked", subject=key_id, app=app)
 
     def rekey(self, digests: Mapping[bytes, bytes]) -> None:
         """Replace digests under a previous installation secret (the keys) by those under the present one (the values).

@@ -1,7 +1,7 @@
 """The overage gate: requests for more, their approvals, and the grants that the ledger reads, in `state.db`.
 
-Each step is one `BEGIN IMMEDIATE` transaction that changes the request, makes the grant, writes one audit row and one
-event, or does none of it; so two approvers that race apply a request once. The audit table refuses updates and deletes.
+Each step is one `BEGIN IMMEDIATE` transaction that changes the request, makes the grant, writes one entry of the
+audit log and one event, or does none of it; so two approvers that race apply a request once.
 """
 
 import json
@@ -13,6 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from llmguard.audit.log import append
 from llmguard.domain.catalog import App, Registry
 from llmguard.domain.clock import Clock
 from llmguard.domain.errors import Fault
@@ -42,17 +43,6 @@ CREATE TABLE IF NOT EXISTS overage (
     granted INTEGER, ends_at INTEGER, first_approver TEXT, decided_by TEXT, denial TEXT
 ) WITHOUT ROWID""",
     """
-CREATE TABLE IF NOT EXISTS audit (
-    id INTEGER PRIMARY KEY, time TEXT NOT NULL, who TEXT NOT NULL, what TEXT NOT NULL, subject TEXT NOT NULL,
-    before TEXT, after TEXT NOT NULL
-)""",
-    """
-CREATE TRIGGER IF NOT EXISTS audit_is_never_updated BEFORE UPDATE ON audit
-BEGIN SELECT RAISE(ABORT, 'the audit table is append-only'); END""",
-    """
-CREATE TRIGGER IF NOT EXISTS audit_is_never_deleted BEFORE DELETE ON audit
-BEGIN SELECT RAISE(ABORT, 'the audit table is append-only'); END""",
-    """
 CREATE TABLE IF NOT EXISTS events (
     id TEXT PRIMARY KEY, time TEXT NOT NULL, type TEXT NOT NULL, subject TEXT NOT NULL, data TEXT NOT NULL
 )""",
@@ -72,7 +62,6 @@ _GRANT = "INSERT INTO grants (request_id, scope, limit_name, amount, starts_at, 
 _GRANTED = "SELECT TOTAL(amount) FROM grants WHERE scope = ? AND limit_name = ? AND ends_at > ?"
 _IN_FORCE = """
 SELECT request_id, scope, limit_name, amount, ends_at FROM grants WHERE ends_at > ? ORDER BY ends_at, request_id"""
-_AUDIT = "INSERT INTO audit (time, who, what, subject, before, after) VALUES (?, ?, ?, ?, ?, ?)"
 _EVENT = "INSERT INTO events (id, time, type, subject, data) VALUES (?, ?, ?, ?, ?)"
 _EVENTS = "SELECT id, time, type, subject, data FROM events WHERE time >= ? ORDER BY time, id"
 _EVENT_PREFIX = "com.llmguard.overage."
@@ -238,12 +227,12 @@ class OverageGate:
     def _record(
         self, connection: sqlite3.Connection, before: Overage | None, after: Overage, who: str, what: str
     ) -> None:
-        """Write the request as it is now, one audit row and one event."""
+        """Write the request as it is now, one entry of the audit log and one event."""
         now = self._clock.now()
         facts = _facts(after)
-        was = None if before is None else json.dumps(_facts(before))
+        change = {"before": None if before is None else _facts(before), "after": facts}
         connection.execute(_WRITE, _row(after))
-        connection.execute(_AUDIT, (now.isoformat(), who, f"overage.{what}", after.id, was, json.dumps(facts)))
+        append(connection, now, who=who, what=f"overage.{what}", subject=after.id, app=after.app, facts=change)
         event = {"id": new_trace_id(now), "time": now.isoformat(), "type": f"{_EVENT_PREFIX}{what}"}
         connection.execute(_EVENT, (*event.values(), after.app, json.dumps(facts)))
 

@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 
+from llmguard.audit.log import AuditLog
 from llmguard.identity.key_store import KeyStore, RevokedKey, UnknownKey
 from llmguard.identity.key_text import key_digest
 from tests.support.builders import NOON, FrozenClock
@@ -171,3 +172,19 @@ def test_the_stored_digest_is_that_of_the_whole_key(store, tmp_path):
     connection.close()
 
     assert rows == [(key_digest(issued.secret_text, store.digest_key),)]
+
+
+def test_every_change_of_a_key_is_in_the_audit_log(store, tmp_path, clock):
+    issued = store.issue("claims-bot", ttl=timedelta(days=1), who="os:dana")
+    store.rotate(issued.key_id, overlap=timedelta(0), who="os:lee")
+    store.revoke(issued.key_id, who="os:dana")
+    store.revoke(issued.key_id, who="os:dana")  # changes nothing
+
+    entries = list(AuditLog(tmp_path / "state.db", clock).entries())
+
+    assert [(entry.who, entry.what, entry.subject, entry.app) for entry in entries] == [
+        ("os:dana", "key.issued", issued.key_id, "claims-bot"),
+        ("os:lee", "key.rotated", issued.key_id, "claims-bot"),
+        ("os:dana", "key.revoked", issued.key_id, "claims-bot"),
+    ]
+    assert issued.secret_text not in str(entries)

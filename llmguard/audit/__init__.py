@@ -1,0 +1,1 @@
+"""What people decide and do about the gateway, written down once and for all."""
