@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 from prometheus_client import REGISTRY
 
+from llmguard.audit.log import AuditLog
 from llmguard.domain.catalog import App, Registry
 from llmguard.domain.clock import SystemClock
 from llmguard.domain.errors import GuardError
@@ -21,6 +22,7 @@ from llmguard.idempotency.claims import Claims
 from llmguard.idempotency.store import AnswerStore
 from llmguard.identity.key_store import KeyStore
 from llmguard.identity.keyring import Keyring
+from llmguard.identity.operator_store import OperatorStore
 from llmguard.providers.calling import Providers
 from llmguard.providers.tokens import TokenCounter
 from llmguard.quota.gate import OverageGate
@@ -67,10 +69,8 @@ class Worker:
             on_findings=_log_findings,
             on_reload=self._use_registry,
         )
-        self._keyring = Keyring(
-            KeyStore(settings.data / "state.db", settings.secret, clock, previous_secrets=settings.previous_secrets),
-            clock,
-        )
+        keys = KeyStore(settings.data / "state.db", settings.secret, clock, previous_secrets=settings.previous_secrets)
+        self._keyring = Keyring(keys, clock)
         self._ledger = Ledger(settings.data / "state.db", clock, name)
         self._spool = Spool(settings.data / "spool", name)
         self._tokens = TokenCounter()
@@ -102,6 +102,9 @@ class Worker:
             TraceReader(settings.data).show,
             self._running,
             ResponseIds(settings.secret),
+            OperatorStore(settings.data / "state.db", settings.secret, clock),
+            keys,
+            AuditLog(settings.data / "state.db", clock),
             is_set=lambda name: bool(environ.get(name, "").strip()),
         )
 

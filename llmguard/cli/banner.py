@@ -8,12 +8,15 @@ from datetime import timedelta
 
 import click
 
+from llmguard.cli.options import local_user
 from llmguard.domain.catalog import App
 from llmguard.domain.clock import SystemClock
 from llmguard.identity.key_store import KeyStore
+from llmguard.identity.operator_store import OperatorStore
 from llmguard.settings import Settings
 
 _DEMO_KEY_LIFE = timedelta(days=7)
+_OPERATOR_TOKEN_LIFE = timedelta(days=90)
 _POLL_SECONDS = 0.1
 _GIVE_UP_SECONDS = 300
 _OK = 200
@@ -33,6 +36,15 @@ def issue_demo_key(settings: Settings, app: App) -> DemoKey:
     return DemoKey(app, store.issue(app.name, ttl=_DEMO_KEY_LIFE, who="llmguard serve").secret_text)
 
 
+def issue_first_token(settings: Settings) -> str | None:
+    """Return a new operator's token, unless there is one in force: it was printed, or made, before."""
+    clock = SystemClock()
+    store = OperatorStore(settings.data / "state.db", settings.secret, clock)
+    if any(token.state_at(clock.now()) == "valid" for token in store.tokens()):
+        return None
+    return store.issue(local_user(), ttl=_OPERATOR_TOKEN_LIFE, who="llmguard serve").secret_text
+
+
 @dataclass(frozen=True, slots=True)
 class Banner:
     """What is told about a gateway that is ready."""
@@ -40,6 +52,7 @@ class Banner:
     settings: Settings
     port: int
     demo: DemoKey | None
+    operator_token: str | None = field(default=None, repr=False)
 
     @property
     def base_url(self) -> str:
@@ -54,6 +67,9 @@ class Banner:
             f"  base URL  {self.base_url}",
             f"  console   {self.base_url.removesuffix('/v1')}/console/",
         ]
+        if self.operator_token is not None:
+            days = _OPERATOR_TOKEN_LIFE.days
+            lines.append(f"  sign in   {self.operator_token}   (there; all roles, {days} days, not shown again)")
         if self.demo is not None:
             lines += self._key_lines(self.demo)
         return "\n".join([*lines, "Ctrl-C stops it."])

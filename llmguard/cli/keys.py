@@ -3,17 +3,17 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import click
 
 from llmguard.cli.main import fail
-from llmguard.cli.options import as_json_option, local_user, place_options, settings_from
+from llmguard.cli.options import as_json_option, as_option, place_options, settings_from
 from llmguard.cli.output import print_facts, print_json, print_rows
 from llmguard.cli.registry_file import current_registry, known_app
 from llmguard.domain.clock import SystemClock
-from llmguard.identity.key_store import IssuedKey, Key, KeyStore, RevokedKey, UnknownKey
+from llmguard.identity.key_store import IssuedKey, KeyStore, RevokedKey, UnknownKey
 
 _COLUMNS = ("key_id", "app", "state", "created_at", "expires_at", "overlap_until", "revoked_at")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
@@ -47,14 +47,15 @@ def command() -> None:
 @click.option(
     "--ttl", type=Duration(), default="90d", show_default=True, help="How long the key is valid, such as 30d or 12h."
 )
+@as_option
 @as_json_option
 @place_options
-def issue(*, app: str, ttl: timedelta, as_json: bool, **places: str | None) -> None:
+def issue(*, app: str, ttl: timedelta, who: str, as_json: bool, **places: str | None) -> None:
     """Issue a key for APP and print it, once."""
     settings = settings_from("made", **places)
     known_app(current_registry(settings), app)
     store = KeyStore(settings.data / "state.db", settings.secret, SystemClock())
-    _print_issued(store.issue(app, ttl=ttl, who=local_user()), as_json=as_json)
+    _print_issued(store.issue(app, ttl=ttl, who=who), as_json=as_json)
 
 
 @command.command("list")
@@ -64,7 +65,7 @@ def issue(*, app: str, ttl: timedelta, as_json: bool, **places: str | None) -> N
 def list_keys(*, app: str | None, as_json: bool, **places: str | None) -> None:
     """List keys, of APP or of all; never the keys themselves."""
     now = SystemClock().now()
-    rows = [asdict(key) | {"state": _state(key, now)} for key in _store(**places).list(app)]
+    rows = [asdict(key) | {"state": key.state_at(now)} for key in _store(**places).list(app)]
     print_rows(rows, _COLUMNS, as_json=as_json, none="No keys. Issue one with `llmguard keys issue APP`.")
 
 
@@ -72,23 +73,25 @@ def list_keys(*, app: str | None, as_json: bool, **places: str | None) -> None:
 @click.argument("key_id")
 @click.option("--overlap", type=Duration(), default="7d", show_default=True, help="How long the old one stays valid.")
 @click.option("--ttl", type=Duration(), default="90d", show_default=True, help="How long the new one is valid.")
+@as_option
 @as_json_option
 @place_options
-def rotate(*, key_id: str, overlap: timedelta, ttl: timedelta, as_json: bool, **places: str | None) -> None:
+def rotate(*, key_id: str, overlap: timedelta, ttl: timedelta, who: str, as_json: bool, **places: str | None) -> None:
     """Give KEY_ID a new secret and print it, once; the old one stays valid for the overlap."""
     with _known_key(key_id):
-        issued = _store(**places).rotate(key_id, overlap=overlap, ttl=ttl, who=local_user())
+        issued = _store(**places).rotate(key_id, overlap=overlap, ttl=ttl, who=who)
     _print_issued(issued, as_json=as_json)
 
 
 @command.command()
 @click.argument("key_id")
+@as_option
 @as_json_option
 @place_options
-def revoke(*, key_id: str, as_json: bool, **places: str | None) -> None:
+def revoke(*, key_id: str, who: str, as_json: bool, **places: str | None) -> None:
     """Revoke KEY_ID; every worker refuses it within a second."""
     with _known_key(key_id):
-        _store(**places).revoke(key_id, who=local_user())
+        _store(**places).revoke(key_id, who=who)
     if as_json:
         print_json({"key_id": key_id, "state": "revoked"})
     click.echo(f"{key_id} is revoked.", err=True)
@@ -102,14 +105,6 @@ def _known_key(key_id: str) -> Iterator[None]:
         raise click.UsageError(f"There is no key {key_id}. `llmguard keys list` shows the key ids.") from None
     except RevokedKey:
         raise click.UsageError(f"{key_id} was revoked. Issue a new key with `llmguard keys issue`.") from None
-
-
-def _state(key: Key, now: datetime) -> str:
-    if key.revoked_at is not None:
-        return "revoked"
-    if key.expires_at is not None and key.expires_at <= now:
-        return "expired"
-    return "rotating" if key.overlap_until is not None and key.overlap_until > now else "valid"
 
 
 def _store(**places: str | None) -> KeyStore:

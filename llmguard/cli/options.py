@@ -12,6 +12,13 @@ from llmguard.settings import DataFolder, Settings, load_settings
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 as_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+as_option = click.option(
+    "--as",
+    "who",
+    metavar="WHO",
+    default=lambda: local_user(),  # noqa: PLW0108 - it stands below
+    help="Who does it, recorded; default: the user of this shell.",
+)
 _FOLDERS = {
     "registry": "The registry file [LLMGUARD_REGISTRY; registry.yaml].",
     "redaction": "The folder of redaction rules [LLMGUARD_REDACTION; redaction].",

@@ -1,6 +1,7 @@
 """`llmguard overage`: ask for more quota, and decide about it.
 
-Whoever can run it on the data folder is an operator: `--as` is believed, and recorded in the audit table.
+Whoever can run it on the data folder is an operator: `--as` is believed, and recorded in the audit table. Over the
+network, the admin API knows who somebody is by their sign-in.
 """
 
 import sys
@@ -13,7 +14,7 @@ import click
 
 from llmguard.catalog.overage import overage_for_approvers
 from llmguard.cli.keys import Duration
-from llmguard.cli.options import as_json_option, place_options, settings_from
+from llmguard.cli.options import as_json_option, as_option, place_options, settings_from
 from llmguard.cli.output import print_facts, print_rows
 from llmguard.cli.registry_file import current_registry, known_app
 from llmguard.domain.catalog import ScopeKind
@@ -26,7 +27,6 @@ from llmguard.settings import Settings
 
 _COLUMNS = ("id", "state", "app", "scope", "limit", "amount", "granted", "ends_at", "requested_by", "reason")
 _REFUSED = 1
-_as_option = click.option("--as", "who", metavar="WHO", required=True, help="Who decides: an e-mail address; recorded.")
 
 
 class Moment(click.ParamType[datetime]):
@@ -95,7 +95,7 @@ def list_requests(*, app: str | None, as_json: bool, **places: str | None) -> No
 
 @command.command()
 @click.argument("overage_id", metavar="ID")
-@_as_option
+@as_option
 @click.option("--amount", help="How much to grant; default: what was asked.")
 @click.option("--until", type=Moment(), help="When it ends: 2026-12-31 (with that day, UTC), a time, or 7d from now.")
 @as_json_option
@@ -116,7 +116,7 @@ def approve(
 
 @command.command()
 @click.argument("overage_id", metavar="ID")
-@_as_option
+@as_option
 @click.option("--reason", required=True, help="Why not, in a sentence.")
 @as_json_option
 @place_options

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import click
 
-from llmguard.cli.banner import Banner, issue_demo_key, print_when_ready
+from llmguard.cli.banner import Banner, issue_demo_key, issue_first_token, print_when_ready
 from llmguard.cli.main import fail
 from llmguard.cli.options import place_options, settings_from
 from llmguard.logs import configure_logging
@@ -34,6 +34,7 @@ _log = logging.getLogger("llmguard")
 @click.option("--port", type=click.IntRange(0, 65_535), help="Port to listen on [LLMGUARD_PORT; 8080].")
 @click.option("--workers", type=click.IntRange(1, 256), help="Server processes [LLMGUARD_WORKERS; 1].")
 @click.option("--demo-key", is_flag=True, help="Issue a key for the first approved app, and print it.")
+@click.option("--operator-token", is_flag=True, help="Make a token for the console if none is in force, and print it.")
 def command(  # noqa: PLR0913 - click passes one argument an option
     *,
     registry: str | None,
@@ -43,6 +44,7 @@ def command(  # noqa: PLR0913 - click passes one argument an option
     port: int | None,
     workers: int | None,
     demo_key: bool,
+    operator_token: bool,
 ) -> None:
     """Serve the gateway until it is told to stop (Ctrl-C or SIGTERM); streams are drained, traces flushed."""
     configure_logging()
@@ -61,7 +63,8 @@ def command(  # noqa: PLR0913 - click passes one argument an option
         fail(f"the CoE's files have findings, and none were accepted before:\n{error}")
     listener = _listen(settings)
     demo = issue_demo_key(settings, demo_app) if demo_key and demo_app is not None else None
-    banner = Banner(settings, listener.getsockname()[1], demo)
+    first_token = issue_first_token(settings) if operator_token else None
+    banner = Banner(settings, listener.getsockname()[1], demo, first_token)
     with _ingester(settings), Recovery(settings), Alerting(settings, os.environ):
         print_when_ready(banner)
         _run_workers(settings, listener)

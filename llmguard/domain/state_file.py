@@ -12,7 +12,7 @@ import os
 import sqlite3
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -61,6 +61,20 @@ def transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
         connection.execute("ROLLBACK")
         raise
     connection.execute("COMMIT")
+
+
+def add_columns(connection: sqlite3.Connection, table: str, columns: Sequence[str]) -> None:
+    """Give a table the columns (each as `name TYPE`) that a file from before does not have yet; NULL in its rows."""
+    if not _missing(connection, table, columns):
+        return
+    with transaction(connection):  # another process may be about to do the same
+        for column in _missing(connection, table, columns):
+            connection.execute(f"ALTER TABLE {table} ADD COLUMN {column}")
+
+
+def _missing(connection: sqlite3.Connection, table: str, columns: Sequence[str]) -> list[str]:
+    there = {row[1] for row in connection.execute(f"PRAGMA table_info({table})")}
+    return [column for column in columns if column.partition(" ")[0] not in there]
 
 
 def _create_for_owner_only(path: Path) -> None:

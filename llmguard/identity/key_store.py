@@ -13,11 +13,12 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from llmguard.audit.log import append
 from llmguard.domain.clock import Clock
 from llmguard.domain.secrets import derive_key
-from llmguard.domain.state_file import open_state
+from llmguard.domain.state_file import add_columns, open_state
 from llmguard.identity.key_text import key_digest, new_key_id, new_key_text
 
 _CREATE_KEYS = """
@@ -33,20 +34,22 @@ _CREATE_REVISION = "CREATE TABLE IF NOT EXISTS key_revision (one INTEGER PRIMARY
 _FIRST_REVISION = "INSERT OR IGNORE INTO key_revision (one, revision) VALUES (1, 0)"
 _REVISION = "SELECT revision FROM key_revision"
 _RAISE_REVISION = "UPDATE key_revision SET revision = revision + 1"
-_INSERT_KEY = "INSERT INTO keys (key_id, app, created_at) VALUES (?, ?, ?)"
+_WHO = ("issued_by TEXT", "rotated_by TEXT", "revoked_by TEXT")  # since 0.1.0; unknown of older keys
+_INSERT_KEY = "INSERT INTO keys (key_id, app, created_at, issued_by) VALUES (?, ?, ?, ?)"
 _INSERT_SECRET = "INSERT INTO key_secrets (digest, key_id, created_at, expires_at) VALUES (?, ?, ?, ?)"  # noqa: S105 - SQL
 _KEY = "SELECT app, created_at, revoked_at FROM keys WHERE key_id = ?"
 # ISO 8601 texts of UTC instants with microseconds sort by time, so MIN keeps the earlier end.
 _RETIRE_SECRETS = """
 UPDATE key_secrets SET retires_at = MIN(COALESCE(retires_at, :retires_at), :retires_at) WHERE key_id = :key_id"""
-_ROTATED = "UPDATE keys SET rotated_at = ? WHERE key_id = ?"
+_ROTATED = "UPDATE keys SET rotated_at = ?, rotated_by = ? WHERE key_id = ?"
 _REKEY = "UPDATE OR IGNORE key_secrets SET digest = ? WHERE digest = ?"
-_REVOKE = "UPDATE keys SET revoked_at = ? WHERE key_id = ?"
+_REVOKE = "UPDATE keys SET revoked_at = ?, revoked_by = ? WHERE key_id = ?"
 _LIST = """
 SELECT keys.key_id, app, keys.created_at, rotated_at, revoked_at,
     (SELECT expires_at FROM key_secrets WHERE key_id = keys.key_id AND retires_at IS NULL),
-    (SELECT MAX(retires_at) FROM key_secrets WHERE key_id = keys.key_id)
-FROM keys WHERE :app IS NULL OR app = :app ORDER BY keys.created_at, keys.key_id"""
+    (SELECT MAX(retires_at) FROM key_secrets WHERE key_id = keys.key_id), issued_by, rotated_by, revoked_by
+FROM keys WHERE (:app IS NULL OR app = :app) AND (:key_id IS NULL OR keys.key_id = :key_id)
+ORDER BY keys.created_at, keys.key_id"""
 _SECRETS = """
 SELECT digest, key_secrets.key_id, app, expires_at, retires_at, revoked_at
 FROM key_secrets JOIN keys ON keys.key_id = key_secrets.key_id"""
@@ -86,6 +89,17 @@ class Key:
     revoked_at: datetime | None
     expires_at: datetime | None
     overlap_until: datetime | None
+    issued_by: str | None = None  # unknown of keys from before this was kept
+    rotated_by: str | None = None
+    revoked_by: str | None = None
+
+    def state_at(self, now: datetime) -> str:
+        """Return valid, rotating (an older secret still works), expired or revoked."""
+        if self.revoked_at is not None:
+            return "revoked"
+        if self.expires_at is not None and self.expires_at <= now:
+            return "expired"
+        return "rotating" if self.overlap_until is not None and self.overlap_until > now else "valid"
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +145,7 @@ class KeyStore:
         with closing(open_state(path, create=create)) as connection:
             for statement in (_CREATE_KEYS, _CREATE_SECRETS, _CREATE_REVISION, _FIRST_REVISION):
                 connection.execute(statement)
+            add_columns(connection, "keys", _WHO)
 
     def issue(self, app: str, *, ttl: timedelta | None = None, who: str = UNNAMED) -> IssuedKey:
         """Store a new key for the app and return it; without `ttl` it does not expire by itself.
@@ -147,7 +162,7 @@ class KeyStore:
         expires_at = _expiry(now, ttl)
         key_id = new_key_id()
         with self._writing() as connection:
-            connection.execute(_INSERT_KEY, (key_id, app, _text(now)))
+            connection.execute(_INSERT_KEY, (key_id, app, _text(now), who))
             secret_text = self._add_secret(connection, key_id, now, expires_at)
             facts = {"expires_at": expires_at and _text(expires_at)}
             append(connection, now, who=who, what="key.issued", subject=key_id, app=app, facts=facts)
@@ -156,8 +171,20 @@ class KeyStore:
     def list(self, app: str | None = None) -> tuple[Key, ...]:
         """Return all keys, or those of one app, oldest first; revoked and expired ones too."""
         with closing(open_state(self._path)) as connection:
-            rows = connection.execute(_LIST, {"app": app}).fetchall()
+            rows = connection.execute(_LIST, {"app": app, "key_id": None}).fetchall()
         return tuple(_key(row) for row in rows)
+
+    def find(self, key_id: str) -> Key:
+        """Return one key.
+
+        Raises:
+            UnknownKey: there is no such key.
+        """
+        with closing(open_state(self._path)) as connection:
+            row = connection.execute(_LIST, {"app": None, "key_id": key_id}).fetchone()
+        if row is None:
+            raise UnknownKey(f"There is no key with the id {key_id}; `llmguard keys list` shows all.")
+        return _key(row)
 
     def rotate(self, key_id: str, *, overlap: timedelta, ttl: timedelta | None = None, who: str = UNNAMED) -> IssuedKey:
         """Give the key a new secret; no older one outlives the overlap, or its own end if that comes first.
@@ -176,7 +203,7 @@ class KeyStore:
             if revoked_at is not None:
                 raise RevokedKey(f"Key {key_id} was revoked and cannot be rotated; issue a new one for {app}.")
             connection.execute(_RETIRE_SECRETS, {"key_id": key_id, "retires_at": _text(now + overlap)})
-            connection.execute(_ROTATED, (_text(now), key_id))
+            connection.execute(_ROTATED, (_text(now), who, key_id))
             secret_text = self._add_secret(connection, key_id, now, expires_at)
             facts = {"expires_at": expires_at and _text(expires_at), "overlap_until": _text(now + overlap)}
             append(connection, now, who=who, what="key.rotated", subject=key_id, app=app, facts=facts)
@@ -192,7 +219,7 @@ class KeyStore:
             app, _, revoked_at = self._find(connection, key_id)
             if revoked_at is None:
                 now = self._clock.now()
-                connection.execute(_REVOKE, (_text(now), key_id))
+                connection.execute(_REVOKE, (_text(now), who, key_id))
                 append(connection, now, who=who, what="key.revoked", subject=key_id, app=app)
 
     def rekey(self, digests: Mapping[bytes, bytes]) -> None:
@@ -264,9 +291,18 @@ def _expiry(now: datetime, ttl: timedelta | None) -> datetime | None:
     return now + ttl
 
 
-def _key(row: tuple[str, str, str, str | None, str | None, str | None, str | None]) -> Key:
-    key_id, app, created_at, *others = row
-    return Key(key_id, app, datetime.fromisoformat(created_at), *map(_instant, others))
+def _key(row: tuple[Any, ...]) -> Key:  # Any: what SQLite holds
+    key_id, app, created_at, rotated_at, revoked_at, expires_at, overlap_until, *who = row
+    return Key(
+        key_id,
+        app,
+        datetime.fromisoformat(created_at),
+        _instant(rotated_at),
+        _instant(revoked_at),
+        _instant(expires_at),
+        _instant(overlap_until),
+        *who,
+    )
 
 
 def _text(instant: datetime) -> str:

@@ -1,8 +1,9 @@
-"""How an app key is written: `sk-lg_<key id>_<secret><checksum>`, recognisable by people and by secret scanners.
+"""How keys are written: `sk-lg_<key id>_<secret><checksum>` for apps, `op-lg_…` for tokens of operators.
 
-Scanners find keys with `KEY_PATTERN` and can prove a hit offline, without asking anybody: the last six characters are
-the CRC-32 of everything before them, as six base62 digits. So a pasted key is told apart from a random string, and a
-mistyped one is refused without a look-up. The checksum is no protection; the 190 random bits of the secret are.
+People recognise them, scanners find them with `KEY_PATTERN` and can prove a hit offline, without asking anybody: the
+last six characters are the CRC-32 of everything before them, as six base62 digits. So a pasted key is told apart from a
+random string, and a mistyped one is refused without a look-up. The checksum is no protection; the 190 random bits of
+the secret are.
 
 Source: the layout follows "Behind GitHub's new authentication token formats" (github.blog, 5 April 2021).
 """
@@ -13,13 +14,14 @@ import secrets
 import zlib
 
 PREFIX = "sk-lg_"
+OPERATOR_PREFIX = "op-lg_"
 KEY_PATTERN = r"sk-lg_[0-9A-Za-z]{12}_[0-9A-Za-z]{38}"
 
 _BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _KEY_ID_LENGTH = 12
 _SECRET_LENGTH = 32
 _CHECKSUM_LENGTH = 6  # 62**6 > 2**32
-_KEY = re.compile(KEY_PATTERN)
+_KEY = re.compile(rf"{KEY_PATTERN}|{KEY_PATTERN.replace(PREFIX, OPERATOR_PREFIX)}")
 
 
 def new_key_id() -> str:
@@ -27,9 +29,9 @@ def new_key_id() -> str:
     return _random_base62(_KEY_ID_LENGTH)
 
 
-def new_key_text(key_id: str) -> str:
+def new_key_text(key_id: str, prefix: str = PREFIX) -> str:
     """Return a whole new key for this id; its secret part has 190 random bits."""
-    body = f"{PREFIX}{key_id}_{_random_base62(_SECRET_LENGTH)}"
+    body = f"{prefix}{key_id}_{_random_base62(_SECRET_LENGTH)}"
     return body + _checksum(body)
 
 
@@ -39,7 +41,7 @@ def key_digest(text: str, digest_key: bytes) -> bytes:
 
 
 def is_well_formed(text: str) -> bool:
-    """Whether the text has the shape of a key and its checksum is right; says nothing about whether it is known."""
+    """Whether the text is written like a key, or an operator's token, and its checksum is right; not if it is known."""
     if _KEY.fullmatch(text) is None:
         return False
     return _checksum(text[:-_CHECKSUM_LENGTH]) == text[-_CHECKSUM_LENGTH:]

@@ -1,15 +1,23 @@
-"""The ASGI application: data plane, probes and explanations, on one FastAPI app."""
+"""The ASGI application: data plane, probes, explanations, admin API and console, on one FastAPI app."""
 
+import sqlite3
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
+from llmguard.audit.log import AuditLog
+from llmguard.domain.errors import GuardError
+from llmguard.domain.operators import OperatorRefused
 from llmguard.gateway.services import Services
+from llmguard.identity.key_store import KeyStore
+from llmguard.identity.operator_store import OperatorStore
+from llmguard.web.admin import operator_routers
 from llmguard.web.completions import COMPLETIONS, CompletionExchange
 from llmguard.web.cors import Preflight
 from llmguard.web.data_plane import Governed, Listing, NotFound, no_such_method, no_such_path
@@ -18,13 +26,13 @@ from llmguard.web.embeddings import EMBEDDINGS, EmbeddingExchange
 from llmguard.web.exchange import OpenExchange
 from llmguard.web.listings import ShowModel, list_models, show_standing
 from llmguard.web.openapi import Describe
+from llmguard.web.operators import Refusals
 from llmguard.web.overage import PATH as OVERAGE
 from llmguard.web.overage import RequestOverage, list_overage
 from llmguard.web.probes import Probes
 from llmguard.web.response_ids import ResponseIds
 from llmguard.web.responses_answer import ResponsesExchange
 from llmguard.web.responses_request import RESPONSES
-from llmguard.web.welcome import welcome
 from llmguard.web.why import Why
 from llmguard.web.wire import CHAT_COMPLETIONS, ChatExchange
 
@@ -46,6 +54,9 @@ class Site:
         show_trace: returns a trace by id; may block.
         running: starts the services when entered and stops them when left.
         response_ids: seals the ids of responses that providers keep.
+        operators: who may sign in to the console and the admin API.
+        keys: of apps, at rest.
+        audit: what people did.
         is_set: whether a variable with a provider's key is set.
     """
 
@@ -54,6 +65,9 @@ class Site:
     show_trace: Callable[[str], dict[str, Any] | None]
     running: Callable[[], AbstractAsyncContextManager[None]]
     response_ids: ResponseIds
+    operators: OperatorStore
+    keys: KeyStore
+    audit: AuditLog
     is_set: Callable[[str], bool] = bool  # any name is: for sites without providers
 
 
@@ -68,6 +82,13 @@ def build_app(site: Site) -> FastAPI:
 
     app = FastAPI(title="llmguard", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
     services, probes = site.services, site.probes
+    for router in operator_routers(services, site.operators, site.keys, site.audit):
+        app.router.routes += router.routes
+    refusals = Refusals()
+    app.add_exception_handler(OperatorRefused, refusals.operator)
+    app.add_exception_handler(GuardError, refusals.rule)
+    app.add_exception_handler(sqlite3.Error, refusals.store)
+    app.add_exception_handler(RequestValidationError, refusals.parameters)
     app.router.routes += [
         *(
             route
@@ -83,7 +104,6 @@ def build_app(site: Site) -> FastAPI:
         Route("/metrics", probes.scrape, methods=["GET"]),
         Route("/openapi.json", Describe().__call__, methods=["GET"]),
         Route("/why/{trace_id}", Why(services, site.show_trace).__call__, methods=["GET"]),
-        Route("/console/", welcome, methods=["GET"]),
         *_doctor(site),
         Route("/{path:path}", NotFound(services, no_such_path)),
     ]

@@ -6,68 +6,27 @@ API, and more slowly: each client has a few turns a minute.
 """
 
 import asyncio
-import ipaddress
-from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
 from importlib.resources import files
 from typing import Any, Final
-from urllib.parse import parse_qs, urlsplit
 
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from llmguard.catalog.diagnosis.answer import OPERATOR, YOU, Answer
 from llmguard.catalog.diagnosis.doctor import Question, Sources, diagnose
 from llmguard.catalog.why import outline
 from llmguard.domain.chat import JsonObject
-from llmguard.domain.clock import Clock
 from llmguard.domain.errors import Fault, GuardError
 from llmguard.gateway.services import Services
 from llmguard.traces.errors import TraceQueryError, TraceStoreError
+from llmguard.web.forms import Turns, client_of, from_this_page, read_form
 from llmguard.web.pages import PAGE_HEADERS, load_page
 
-_MOST_BODY_BYTES: Final = 128 * 1024
-_BODY_SECONDS: Final = 10
 _PATIENCE_SECONDS: Final = 10
 _AT_ONCE: Final = 4
-_MOST_FIELDS: Final = 10
-_PERIOD_NS: Final = 60 * 1_000_000_000
-_TURNS_A_CLIENT: Final = 20
-_TURNS_OF_ALL: Final = 300
-_MOST_CLIENTS: Final = 10_000
-_IPV6_SITE_BITS: Final = 64  # one household or machine has that many addresses
-_LEAST_FLAGGED: Final = "same-origin"
-_FORM: Final = "application/x-www-form-urlencoded"
 _STATIC: Final = {"doctor.css": "text/css; charset=utf-8", "doctor.js": "text/javascript; charset=utf-8"}
-
-
-@dataclass(slots=True)
-class Turns:
-    """How often each client asked in the last minute; bounded, and forgotten with the process."""
-
-    clock: Clock
-    each: int = _TURNS_A_CLIENT
-    together: int = _TURNS_OF_ALL
-    _asked: OrderedDict[str, deque[int]] = field(default_factory=OrderedDict)
-    _all: deque[int] = field(default_factory=deque)
-
-    def take(self, client: str) -> bool:
-        """Whether the client may ask now; if so, that counts."""
-        now = self.clock.ticks()
-        own = self._asked.setdefault(client, deque())
-        self._asked.move_to_end(client)
-        if len(self._asked) > _MOST_CLIENTS:
-            self._asked.popitem(last=False)
-        for times in (own, self._all):
-            while times and now - times[0] >= _PERIOD_NS:
-                times.popleft()
-        if len(own) >= self.each or len(self._all) >= self.together:
-            return False
-        own.append(now)
-        self._all.append(now)
-        return True
 
 
 class DoctorPage:
@@ -102,17 +61,17 @@ class DoctorPage:
 
     async def answer(self, request: Request) -> Response:
         """`POST /doctor`: the form with what is wrong above it."""
-        if not _from_this_page(request):
+        if not from_this_page(request):
             words = "This came from another web page, and the doctor answers its own form only."
             return self._render(
                 request, Answer("cross_site", words, "Open /doctor itself and paste it there.", YOU), 403
             )
-        if not self._turns.take(_client(request)):
+        if not self._turns.take(client_of(request)):
             words = "The doctor was asked very often in the last minute."
             page = self._render(request, Answer("rate_limit_exceeded", words, "Wait a minute and ask again.", YOU), 429)
             page.headers["retry-after"] = "60"
             return page
-        fields = await _fields(request)
+        fields = await read_form(request)
         if fields is None:
             words = "What was sent is too long, or not what the form sends."
             return self._render(
@@ -149,43 +108,6 @@ class DoctorPage:
         return HTMLResponse(
             self._page.render(answer=answer, base_url=base_url), status_code=status, headers=PAGE_HEADERS
         )
-
-
-def _from_this_page(request: Request) -> bool:
-    """Whether the form was sent by this page, by what browsers say of it; programs say nothing, and may ask."""
-    site = request.headers.get("sec-fetch-site")
-    if site is not None and site not in (_LEAST_FLAGGED, "none"):
-        return False
-    origin = request.headers.get("origin")
-    return origin is None or urlsplit(origin).netloc == request.headers.get("host")
-
-
-def _client(request: Request) -> str:
-    host = request.client.host if request.client is not None else ""
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return host
-    if address.version == 4:  # noqa: PLR2004 - IPv4
-        return host
-    return str(ipaddress.ip_network((address, _IPV6_SITE_BITS), strict=False))
-
-
-async def _fields(request: Request) -> dict[str, str] | None:
-    """Return the fields of the form; None if it is too long, too slow or no form."""
-    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != _FORM:
-        return None
-    body = bytearray()
-    try:
-        async with asyncio.timeout(_BODY_SECONDS):
-            async for part in request.stream():
-                body += part
-                if len(body) > _MOST_BODY_BYTES:
-                    return None
-        parsed = parse_qs(body.decode(), keep_blank_values=True, max_num_fields=_MOST_FIELDS)
-    except (ClientDisconnect, TimeoutError, ValueError):
-        return None
-    return {name: values[0] for name, values in parsed.items()}
 
 
 def _question(fields: Mapping[str, str]) -> Question:

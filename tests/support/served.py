@@ -10,6 +10,7 @@ from pathlib import Path
 import uvicorn
 from prometheus_client import CollectorRegistry
 
+from llmguard.audit.log import AuditLog
 from llmguard.domain.catalog import Registry
 from llmguard.domain.clock import SystemClock
 from llmguard.gateway.metrics import Metrics
@@ -19,6 +20,7 @@ from llmguard.idempotency.claims import Claims
 from llmguard.idempotency.store import AnswerStore
 from llmguard.identity.key_store import KeyStore
 from llmguard.identity.keyring import Keyring
+from llmguard.identity.operator_store import OperatorStore
 from llmguard.providers.calling import Providers
 from llmguard.providers.tokens import TokenCounter
 from llmguard.quota.gate import OverageGate
@@ -87,8 +89,20 @@ class Served:
             ),
         )
         probes = Probes(self.recorder.metrics, None, list)
-        app = build_app(Site(self.services, probes, self.reader.show, self._running, ResponseIds(SECRET)))
-        self._server = uvicorn.Server(uvicorn.Config(app, lifespan="on", log_config=None, ws="none"))
+        self.keys, self.operators = store, OperatorStore(data / "state.db", SECRET, clock)
+        self.app = build_app(
+            Site(
+                self.services,
+                probes,
+                self.reader.show,
+                self._running,
+                ResponseIds(SECRET),
+                self.operators,
+                store,
+                AuditLog(data / "state.db", clock),
+            )
+        )
+        self._server = uvicorn.Server(uvicorn.Config(self.app, lifespan="on", log_config=None, ws="none"))
         self._thread = threading.Thread(target=self._serve, daemon=True)
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.base_url = f"http://127.0.0.1:{self._socket.getsockname()[1]}/v1"

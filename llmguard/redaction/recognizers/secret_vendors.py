@@ -12,7 +12,7 @@ from llmguard.redaction.recognizers.secret_quality import is_random
 
 # name, literals of which one is in every such key (a cheap test before the regex), the key as a regex without lookaround
 _VENDORS = (
-    ("llmguard key", "sk-lg_", r"sk-lg_[\w-]{8,16}_[\w-]{30,60}"),
+    ("llmguard key", "sk-lg_ op-lg_", r"(?:sk|op)-lg_[\w-]{8,16}_[\w-]{30,60}"),
     ("Anthropic key", "sk-ant-", r"sk-ant-[\w-]{24,140}"),
     ("OpenAI key", "sk-", r"sk-(?:proj-|svcacct-|admin-|None-)?[A-Za-z0-9_-]{20,200}"),
     ("OpenRouter key", "sk-or-", r"sk-or-v1-[0-9a-f]{48,80}"),

@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 import pytest
 
 from llmguard.domain.errors import Fault
-from llmguard.web.doctor import Turns
+from llmguard.web.forms import Turns
 from tests.support.builders import FrozenClock
 from tests.support.served import Served
 
@@ -129,7 +129,7 @@ def test_form_of_another_page_is_refused(served, headers):
     [
         (b"x" * 200_000, {}),
         (b"\xff=1", {}),
-        (b"&".join(b"a=1" for _ in range(20)), {}),
+        (b"&".join(b"a=1" for _ in range(60)), {}),
         (b"{}", {"content_type": "application/json"}),
     ],
     ids=["long", "no text", "many fields", "json"],

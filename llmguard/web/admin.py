@@ -1,0 +1,111 @@
+"""`/admin/api/`: what operators do by program, and pages behind the scenes; every route names its action."""
+
+import asyncio
+import json
+from dataclasses import asdict
+from itertools import islice
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query
+
+from llmguard.audit.log import AuditLog, Entry
+from llmguard.catalog.facts import standing_json
+from llmguard.catalog.overage import grant_json
+from llmguard.domain.chat import JsonObject
+from llmguard.gateway.services import Services
+from llmguard.identity.key_store import KeyStore
+from llmguard.identity.operator_store import OperatorStore
+from llmguard.identity.roles import MATRIX, reach_of
+from llmguard.web.admin_keys import keys_router
+from llmguard.web.admin_overage import overage_router
+from llmguard.web.operators import Guard, Visit
+from llmguard.web.sign_in import SignIn, home_router
+
+ADMIN = "/admin/api"
+
+
+def operator_routers(services: Services, operators: OperatorStore, keys: KeyStore, audit: AuditLog) -> list[APIRouter]:
+    """Return every route for operators: the admin API, the sign-in, and the console's first page."""
+    guard = Guard(services, operators)
+    return [
+        _catalog_router(guard),
+        _audit_router(guard, audit),
+        keys_router(guard, keys),
+        overage_router(guard),
+        SignIn(guard).router(),
+        home_router(guard),
+    ]
+
+
+def _catalog_router(guard: Guard) -> APIRouter:
+    router = APIRouter(prefix=ADMIN)
+
+    @router.get("/me")
+    async def me(visit: Annotated[Visit, Depends(guard.require("console.open"))]) -> JsonObject:
+        operator = visit.operator
+        reaches = {action: reach_of(operator.roles, action) for action in MATRIX}
+        return {
+            "object": "llmguard.operator",
+            "subject": operator.subject,
+            "name": operator.name,
+            "email": operator.email,
+            "roles": sorted(operator.roles),
+            "signed_in_by": operator.method,
+            "may": {action: reach for action, reach in reaches.items() if reach is not None},
+        }
+
+    @router.get("/apps")
+    async def apps(visit: Annotated[Visit, Depends(guard.require("apps.read"))]) -> JsonObject:
+        catalog = guard.services.registry.apps.values()
+        rows = [
+            {
+                "name": app.name,
+                "owner": app.owner,
+                "backup_owner": app.backup_owner,
+                "team": app.team,
+                "cost_center": app.cost_center,
+                "status": app.status,
+                "sensitivity": app.sensitivity.label,
+                "expires": app.expires,
+                "presets": app.presets,
+                "ticket": app.ticket,
+            }
+            for app in catalog
+            if visit.permit.covers(app)
+        ]
+        return {"object": "list", "data": rows}
+
+    @router.get("/apps/{app}/quota")
+    async def quota(app: str, visit: Annotated[Visit, Depends(guard.require("quota.read"))]) -> JsonObject:
+        del visit
+        services, known = guard.services, guard.app_of(app)
+        standings = await services.ledger.standings(known)
+        grants = await asyncio.to_thread(services.overage.grants, known)
+        return {
+            "object": "list",
+            "data": [standing_json(standing) for standing in standings],
+            "grants": [grant_json(grant) for grant in grants],
+        }
+
+    return router
+
+
+def _audit_router(guard: Guard, audit: AuditLog) -> APIRouter:
+    router = APIRouter(prefix=ADMIN)
+
+    @router.get("/audit")
+    async def entries(
+        visit: Annotated[Visit, Depends(guard.require("audit.read"))],
+        after: Annotated[int, Query(ge=0)] = 0,
+        limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+    ) -> JsonObject:
+        del visit
+
+        def read() -> list[Entry]:
+            return list(islice(audit.entries(after=after), limit))
+
+        found = await asyncio.to_thread(read)
+        rows = [asdict(entry) | {"facts": json.loads(entry.facts)} for entry in found]
+        return {"object": "list", "data": rows, "next_after": found[-1].seq if len(found) == limit else None}
+
+    return router

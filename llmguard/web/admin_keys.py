@@ -1,0 +1,124 @@
+"""`/admin/api/apps/{app}/keys`: keys of one app; a new one is in the answer once, and never again."""
+
+import asyncio
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Annotated, TypeVar
+
+import msgspec
+from fastapi import APIRouter, Depends
+from starlette.requests import Request
+
+from llmguard.domain.chat import JsonObject
+from llmguard.domain.operators import OperatorRefused
+from llmguard.identity.key_store import IssuedKey, Key, KeyStore, RevokedKey, UnknownKey
+from llmguard.web.operators import Guard, Visit, read_json
+
+Done = TypeVar("Done")
+_Days = Annotated[int, msgspec.Meta(ge=1, le=366)]
+_Hours = Annotated[int, msgspec.Meta(ge=0, le=366 * 24)]
+
+
+class IssueBody(msgspec.Struct, forbid_unknown_fields=True):
+    """What a new key is to be."""
+
+    ttl_days: _Days = 90
+
+
+class RotateBody(msgspec.Struct, forbid_unknown_fields=True):
+    """How long the new secret is valid, and the old one beside it."""
+
+    ttl_days: _Days = 90
+    overlap_hours: _Hours = 7 * 24
+
+
+def keys_router(guard: Guard, keys: KeyStore) -> APIRouter:
+    """Return the routes."""
+    router = APIRouter(prefix="/admin/api/apps/{app}/keys")
+    clock = guard.services.clock
+
+    @router.get("")
+    async def list_keys(app: str, visit: Annotated[Visit, Depends(guard.require("keys.read"))]) -> JsonObject:
+        del visit
+        now = clock.now()
+        return {"object": "list", "data": [key_json(key, now) for key in await asyncio.to_thread(keys.list, app)]}
+
+    @router.post("", status_code=201)
+    async def issue(
+        app: str, request: Request, visit: Annotated[Visit, Depends(guard.require("keys.issue"))]
+    ) -> JsonObject:
+        body = await read_json(request, IssueBody)
+        ttl = timedelta(days=body.ttl_days)
+        issued = await asyncio.to_thread(keys.issue, guard.app_of(app).name, ttl=ttl, who=visit.operator.who)
+        return issued_json(issued)
+
+    @router.post("/{key_id}/rotate")
+    async def rotate(
+        app: str, key_id: str, request: Request, visit: Annotated[Visit, Depends(guard.require("keys.rotate"))]
+    ) -> JsonObject:
+        body = await read_json(request, RotateBody)
+        overlap, ttl = timedelta(hours=body.overlap_hours), timedelta(days=body.ttl_days)
+
+        def act() -> IssuedKey:
+            return keys.rotate(key_id, overlap=overlap, ttl=ttl, who=visit.operator.who)
+
+        return issued_json(await _of_app(keys, app, key_id, act))
+
+    @router.post("/{key_id}/revoke")
+    async def revoke(
+        app: str, key_id: str, visit: Annotated[Visit, Depends(guard.require("keys.revoke"))]
+    ) -> JsonObject:
+        await _of_app(keys, app, key_id, lambda: keys.revoke(key_id, who=visit.operator.who))
+        return key_json(await asyncio.to_thread(keys.find, key_id), clock.now())
+
+    return router
+
+
+def key_json(key: Key, now: datetime) -> JsonObject:
+    """Return what is told of a key; never the key."""
+    return {
+        "id": key.key_id,
+        "object": "llmguard.key",
+        "app": key.app,
+        "state": key.state_at(now),
+        "created_at": key.created_at,
+        "issued_by": key.issued_by,
+        "expires_at": key.expires_at,
+        "rotated_at": key.rotated_at,
+        "rotated_by": key.rotated_by,
+        "overlap_until": key.overlap_until,
+        "revoked_at": key.revoked_at,
+        "revoked_by": key.revoked_by,
+    }
+
+
+def issued_json(issued: IssuedKey) -> JsonObject:
+    """Return a new key, this once."""
+    return {
+        "id": issued.key_id,
+        "object": "llmguard.key",
+        "app": issued.app,
+        "key": issued.secret_text,
+        "created_at": issued.created_at,
+        "expires_at": issued.expires_at,
+    }
+
+
+async def _of_app(keys: KeyStore, app: str, key_id: str, act: Callable[[], Done]) -> Done:
+    """Change a key of this app; that of another one is as unknown as one that never was.
+
+    Raises:
+        OperatorRefused: not_found; conflict, it is revoked.
+    """
+
+    def checked() -> Done:
+        if keys.find(key_id).app != app:
+            raise UnknownKey(key_id)
+        return act()
+
+    try:
+        return await asyncio.to_thread(checked)
+    except UnknownKey:
+        raise OperatorRefused("not_found", "This app has no key of this id.", "List its keys for their ids.") from None
+    except RevokedKey:
+        raise OperatorRefused("conflict", "This key was revoked, for good.", "Issue a new key for the app.") from None
