@@ -16,6 +16,7 @@ ModelApi = Literal["chat_completions", "responses"]
 PresetStatus = Literal["draft", "approved", "deprecated", "retired"]
 AppStatus = Literal["draft", "sandbox", "approved", "suspended", "retired"]
 OnViolation = Literal["refuse", "clamp"]
+KeyEnvironment = Literal["production", "sandbox"]
 ScopeKind = Literal["app", "owner", "cost_center"]
 DEFAULT_TIME_ZONE = "UTC"
 MediaRule = Literal["forbidden", "allowed"]
@@ -215,8 +216,28 @@ class Registry:
 
 
 @dataclass(frozen=True, slots=True)
+class KeyScope:
+    """What a key may do of what its app may; None is all of it.
+
+    Attributes:
+        endpoints: paths below `/v1/`.
+        presets: names (every version) or name@version.
+        environment: with `sandbox`, only echo models answer.
+    """
+
+    endpoints: tuple[str, ...] | None = None
+    presets: tuple[str, ...] | None = None
+    environment: KeyEnvironment = "production"
+
+    def covers(self, preset: Preset) -> bool:
+        """Whether a preset is in it."""
+        return self.presets is None or preset.name in self.presets or preset.id in self.presets
+
+
+@dataclass(frozen=True, slots=True)
 class Caller:
-    """An app with a valid key."""
+    """An app with a valid key; `scope` None: the key may do what the app may."""
 
     app: App
     key_id: str
+    scope: KeyScope | None = None

@@ -16,6 +16,7 @@ from llmguard.gateway.answer import Answer, filter_answer, plain_answer
 from llmguard.gateway.recorder import Record
 from llmguard.gateway.services import Services
 from llmguard.gateway.structure import STRUCTURE, structured
+from llmguard.identity.scopes import check_preset, in_scope
 from llmguard.policy.decide import Decision, check_app, decide
 from llmguard.policy.parameters import MAX_TOKENS
 from llmguard.redaction.redactor import Redacted
@@ -78,16 +79,18 @@ def authenticate(services: Services, record: Record, registry: Registry, incomin
             f"The key belongs to the app {credential.app}, which is not in the catalog.",
             hint="Ask the CoE to add the app to registry.yaml, or use the key of an app that is there.",
         )
-    caller = Caller(app, credential.key_id)
+    caller = Caller(app, credential.key_id, credential.scope)
     record.authenticated(caller, registry)
     check_app(app, today=services.clock.now().date(), origin=incoming.origin)
-    return caller
+    return caller if caller.scope is None else in_scope(caller, record.trace.endpoint)
 
 
 def resolve(services: Services, record: Record, registry: Registry, caller: Caller, request: ChatRequest) -> Preset:
     """Step 2: return the preset that the app named in `model`."""
     preset = resolve_preset(registry, caller.app, request.model, today=services.clock.now().date())
     record.resolved(preset, stream=request.stream)
+    if caller.scope is not None:
+        check_preset(caller, preset)
     return preset
 
 

@@ -7,6 +7,7 @@ A key id is stable; its secrets change. Rotation gives the id a new secret and l
 ends. Every change raises the `revision`, by which running workers notice it.
 """
 
+import json
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -16,10 +17,12 @@ from pathlib import Path
 from typing import Any
 
 from llmguard.audit.log import append
+from llmguard.domain.catalog import KeyScope
 from llmguard.domain.clock import Clock
 from llmguard.domain.secrets import derive_key
-from llmguard.domain.state_file import add_columns, open_state
+from llmguard.domain.state_file import add_columns, open_state, transaction
 from llmguard.identity.key_text import key_digest, new_key_id, new_key_text
+from llmguard.identity.scopes import scope_of, stored
 
 _CREATE_KEYS = """
 CREATE TABLE IF NOT EXISTS keys (
@@ -34,8 +37,9 @@ _CREATE_REVISION = "CREATE TABLE IF NOT EXISTS key_revision (one INTEGER PRIMARY
 _FIRST_REVISION = "INSERT OR IGNORE INTO key_revision (one, revision) VALUES (1, 0)"
 _REVISION = "SELECT revision FROM key_revision"
 _RAISE_REVISION = "UPDATE key_revision SET revision = revision + 1"
-_WHO = ("issued_by TEXT", "rotated_by TEXT", "revoked_by TEXT")  # since 0.1.0; unknown of older keys
-_INSERT_KEY = "INSERT INTO keys (key_id, app, created_at, issued_by) VALUES (?, ?, ?, ?)"
+# NULL in files from before they were kept; `scope` is JSON, and NULL in a key that may do what its app may.
+_LATER_COLUMNS = ("issued_by TEXT", "rotated_by TEXT", "revoked_by TEXT", "scope TEXT", "last_used_at TEXT")
+_INSERT_KEY = "INSERT INTO keys (key_id, app, created_at, issued_by, scope) VALUES (?, ?, ?, ?, ?)"
 _INSERT_SECRET = "INSERT INTO key_secrets (digest, key_id, created_at, expires_at) VALUES (?, ?, ?, ?)"  # noqa: S105 - SQL
 _KEY = "SELECT app, created_at, revoked_at FROM keys WHERE key_id = ?"
 # ISO 8601 texts of UTC instants with microseconds sort by time, so MIN keeps the earlier end.
@@ -44,14 +48,16 @@ UPDATE key_secrets SET retires_at = MIN(COALESCE(retires_at, :retires_at), :reti
 _ROTATED = "UPDATE keys SET rotated_at = ?, rotated_by = ? WHERE key_id = ?"
 _REKEY = "UPDATE OR IGNORE key_secrets SET digest = ? WHERE digest = ?"
 _REVOKE = "UPDATE keys SET revoked_at = ?, revoked_by = ? WHERE key_id = ?"
+_USED = "UPDATE keys SET last_used_at = MAX(COALESCE(last_used_at, ''), ?) WHERE key_id = ?"
 _LIST = """
 SELECT keys.key_id, app, keys.created_at, rotated_at, revoked_at,
     (SELECT expires_at FROM key_secrets WHERE key_id = keys.key_id AND retires_at IS NULL),
-    (SELECT MAX(retires_at) FROM key_secrets WHERE key_id = keys.key_id), issued_by, rotated_by, revoked_by
+    (SELECT MAX(retires_at) FROM key_secrets WHERE key_id = keys.key_id), issued_by, rotated_by, revoked_by,
+    last_used_at, scope
 FROM keys WHERE (:app IS NULL OR app = :app) AND (:key_id IS NULL OR keys.key_id = :key_id)
 ORDER BY keys.created_at, keys.key_id"""
 _SECRETS = """
-SELECT digest, key_secrets.key_id, app, expires_at, retires_at, revoked_at
+SELECT digest, key_secrets.key_id, app, expires_at, retires_at, revoked_at, scope
 FROM key_secrets JOIN keys ON keys.key_id = key_secrets.key_id"""
 
 
@@ -92,6 +98,12 @@ class Key:
     issued_by: str | None = None  # unknown of keys from before this was kept
     rotated_by: str | None = None
     revoked_by: str | None = None
+    last_used_at: datetime | None = None  # to half a minute
+    scope: KeyScope | None = None
+
+    def is_unused_since(self, since: datetime) -> bool:
+        """Whether nobody has used it from then on; a key that nobody ever used counts from when it was issued."""
+        return (self.last_used_at or self.created_at) < since
 
     def state_at(self, now: datetime) -> str:
         """Return valid, rotating (an older secret still works), expired or revoked."""
@@ -112,6 +124,7 @@ class Secret:
     expires_at: datetime | None
     retires_at: datetime | None
     revoked_at: datetime | None
+    scope: KeyScope | None = None
 
 
 class KeyStore:
@@ -145,26 +158,29 @@ class KeyStore:
         with closing(open_state(path, create=create)) as connection:
             for statement in (_CREATE_KEYS, _CREATE_SECRETS, _CREATE_REVISION, _FIRST_REVISION):
                 connection.execute(statement)
-            add_columns(connection, "keys", _WHO)
+            add_columns(connection, "keys", _LATER_COLUMNS)
 
-    def issue(self, app: str, *, ttl: timedelta | None = None, who: str = UNNAMED) -> IssuedKey:
+    def issue(
+        self, app: str, *, ttl: timedelta | None = None, who: str = UNNAMED, scope: KeyScope | None = None
+    ) -> IssuedKey:
         """Store a new key for the app and return it; without `ttl` it does not expire by itself.
 
         Args:
             app: its name.
             ttl: how long the key is valid.
             who: issues it, for the audit log; so in all methods.
+            scope: what it may do of what its app may; it stays with the key when that is rotated.
 
         Raises:
             ValueError: the time to live is not positive.
         """
         now = self._clock.now()
         expires_at = _expiry(now, ttl)
-        key_id = new_key_id()
+        key_id, limits = new_key_id(), stored(scope)
         with self._writing() as connection:
-            connection.execute(_INSERT_KEY, (key_id, app, _text(now), who))
+            connection.execute(_INSERT_KEY, (key_id, app, _text(now), who, limits and json.dumps(limits)))
             secret_text = self._add_secret(connection, key_id, now, expires_at)
-            facts = {"expires_at": expires_at and _text(expires_at)}
+            facts = {"expires_at": expires_at and _text(expires_at), "scope": limits}
             append(connection, now, who=who, what="key.issued", subject=key_id, app=app, facts=facts)
         return IssuedKey(key_id, app, secret_text, now, expires_at)
 
@@ -231,6 +247,16 @@ class KeyStore:
         with self._writing() as connection:
             connection.executemany(_REKEY, [(new, old) for old, new in digests.items()])
 
+    def note_use(self, last_used: Mapping[str, datetime]) -> None:
+        """Keep when keys were last used, by key id; the later counts. No revision: workers need not read them again.
+
+        Raises:
+            sqlite3.Error: the file cannot be written.
+        """
+        rows = [(_text(moment), key_id) for key_id, moment in last_used.items()]
+        with closing(open_state(self._path)) as connection, transaction(connection):
+            connection.executemany(_USED, rows)
+
     def revision(self) -> int:
         """Return a number that differs after every change of any key.
 
@@ -250,7 +276,10 @@ class KeyStore:
             connection.execute("BEGIN")  # one snapshot for both
             revision = _read_revision(connection)
             rows = connection.execute(_SECRETS).fetchall()
-        return revision, tuple(Secret(digest, key_id, app, *map(_instant, ends)) for digest, key_id, app, *ends in rows)
+        return revision, tuple(
+            Secret(digest, key_id, app, _instant(expires), _instant(retires), _instant(revoked), _scope(scope))
+            for digest, key_id, app, expires, retires, revoked, scope in rows
+        )
 
     def _add_secret(
         self, connection: sqlite3.Connection, key_id: str, now: datetime, expires_at: datetime | None
@@ -292,7 +321,8 @@ def _expiry(now: datetime, ttl: timedelta | None) -> datetime | None:
 
 
 def _key(row: tuple[Any, ...]) -> Key:  # Any: what SQLite holds
-    key_id, app, created_at, rotated_at, revoked_at, expires_at, overlap_until, *who = row
+    (key_id, app, created_at, rotated_at, revoked_at, expires_at, overlap_until, *people, last_used_at, scope) = row
+    issued_by, rotated_by, revoked_by = people
     return Key(
         key_id,
         app,
@@ -301,8 +331,16 @@ def _key(row: tuple[Any, ...]) -> Key:  # Any: what SQLite holds
         _instant(revoked_at),
         _instant(expires_at),
         _instant(overlap_until),
-        *who,
+        issued_by,
+        rotated_by,
+        revoked_by,
+        _instant(last_used_at),
+        _scope(scope),
     )
+
+
+def _scope(text: str | None) -> KeyScope | None:
+    return None if text is None else scope_of(json.loads(text))
 
 
 def _text(instant: datetime) -> str:

@@ -5,6 +5,8 @@ keeps the memory fresh: it asks for the store's revision four times a second and
 revocation holds in every worker within a second. When the store cannot be read for five seconds, nobody is let in: a
 revocation could be waiting there.
 
+When keys were used is noted in memory and written every half minute, by the watcher.
+
 After a change of the installation's secret, keys issued before it are known by their digest under a previous one; the
 watcher stores the digest under the present one once the key was used, and its owner notices nothing.
 """
@@ -18,6 +20,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
+from llmguard.domain.catalog import KeyScope
 from llmguard.domain.clock import Clock
 from llmguard.domain.errors import Fault, Refusal, RefusalCode
 from llmguard.identity.key_store import KeyStore, Secret
@@ -25,6 +28,7 @@ from llmguard.identity.key_text import PREFIX, is_well_formed, key_digest
 
 _POLL_SECONDS = 0.25
 _STALE_AFTER_SECONDS = 5
+_WRITE_USE_SECONDS = 30
 _NANO = 1_000_000_000
 _ASK_FOR_A_KEY = (
     f"Send your app's key as 'Authorization: Bearer {PREFIX}…'. The owner of your app has it, or gets a new one from "
@@ -42,6 +46,7 @@ class Credential:
 
     app: str
     key_id: str
+    scope: KeyScope | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +70,8 @@ class Keyring:
         self._store = store
         self._digest_keys = (store.digest_key, *store.previous_digest_keys)
         self._to_rekey: dict[bytes, bytes] = {}  # digest under a previous secret -> under the present one
+        self._used: dict[str, datetime] = {}  # since they were last written
+        self._used_written_ticks = clock.ticks()
         self._clock = clock
         self._snapshot = self._read()
 
@@ -80,10 +87,12 @@ class Keyring:
         secret = self.look_up(key_text)
         if secret is None:
             raise _invalid("This API key is not known here.")
-        refuse_what_ended(secret, self._clock.now())
+        now = self._clock.now()
+        refuse_what_ended(secret, now)
+        self._used[secret.key_id] = now
         if len(self._digest_keys) > 1 and secret.digest != (present := key_digest(key_text, self._digest_keys[0])):
             self._to_rekey[secret.digest] = present
-        return Credential(secret.app, secret.key_id)
+        return Credential(secret.app, secret.key_id, secret.scope)
 
     def look_up(self, key_text: str) -> Secret | None:
         """Return what is known of a whole key, also of one that ended; None if it was not issued here.
@@ -114,6 +123,8 @@ class Keyring:
             self._store.rekey(digests)
             for old in digests:
                 self._to_rekey.pop(old, None)
+        if (self._clock.ticks() - self._used_written_ticks) / _NANO >= _WRITE_USE_SECONDS:
+            self._write_use_or_warn()
         before = self._clock.ticks()  # confirmed as of the start of the reading, not of its end
         current = self._snapshot
         if self._store.revision() == current.revision:
@@ -132,6 +143,7 @@ class Keyring:
                 await loop.run_in_executor(thread, self._refresh_or_warn)
                 with suppress(TimeoutError):
                     await asyncio.wait_for(stop.wait(), _POLL_SECONDS)
+            await loop.run_in_executor(thread, self._write_use_or_warn)
 
     def _known(self, digest: bytes) -> Secret | None:
         secret = self._snapshot.by_digest.get(digest, _NOBODY)
@@ -143,6 +155,17 @@ class Keyring:
         before = self._clock.ticks()
         revision, secrets = self._store.secrets()
         return _Snapshot(revision, {secret.digest: secret for secret in secrets}, before)
+
+    def _write_use_or_warn(self) -> None:
+        """Write when keys were used; what cannot be written now waits for the next time."""
+        used, self._used = self._used, {}
+        self._used_written_ticks = self._clock.ticks()
+        try:
+            if used:
+                self._store.note_use(dict(used))
+        except Exception as error:  # noqa: BLE001 - border: nobody is refused because this is not known
+            self._used = {**used, **self._used}
+            _log.warning("When keys were last used cannot be written: %s", type(error).__name__)
 
     def _refresh_or_warn(self) -> None:
         try:

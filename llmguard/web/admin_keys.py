@@ -2,16 +2,18 @@
 
 import asyncio
 from collections.abc import Callable
-from datetime import datetime, timedelta
-from typing import Annotated, TypeVar
+from datetime import timedelta
+from typing import Annotated, Literal, TypeVar
 
 import msgspec
 from fastapi import APIRouter, Depends
 from starlette.requests import Request
 
+from llmguard.catalog.keys import explain_key, key_json, scope_problem
+from llmguard.domain.catalog import KeyEnvironment, KeyScope
 from llmguard.domain.chat import JsonObject
 from llmguard.domain.operators import OperatorRefused
-from llmguard.identity.key_store import IssuedKey, Key, KeyStore, RevokedKey, UnknownKey
+from llmguard.identity.key_store import IssuedKey, KeyStore, RevokedKey, UnknownKey
 from llmguard.web.operators import Guard, Visit, read_json
 
 Done = TypeVar("Done")
@@ -20,9 +22,14 @@ _Hours = Annotated[int, msgspec.Meta(ge=0, le=366 * 24)]
 
 
 class IssueBody(msgspec.Struct, forbid_unknown_fields=True):
-    """What a new key is to be."""
+    """What a new key is to be; without limits it may do what its app may."""
 
     ttl_days: _Days = 90
+    endpoints: (
+        tuple[Literal["chat/completions", "responses", "completions", "embeddings", "me/overage"], ...] | None
+    ) = None
+    presets: tuple[str, ...] | None = None
+    environment: KeyEnvironment = "production"
 
 
 class RotateBody(msgspec.Struct, forbid_unknown_fields=True):
@@ -48,9 +55,20 @@ def keys_router(guard: Guard, keys: KeyStore) -> APIRouter:
         app: str, request: Request, visit: Annotated[Visit, Depends(guard.require("keys.issue"))]
     ) -> JsonObject:
         body = await read_json(request, IssueBody)
-        ttl = timedelta(days=body.ttl_days)
-        issued = await asyncio.to_thread(keys.issue, guard.app_of(app).name, ttl=ttl, who=visit.operator.who)
-        return issued_json(issued)
+        scope = KeyScope(body.endpoints, body.presets, body.environment)
+        known = guard.app_of(app)
+        if (problem := scope_problem(scope, known, guard.services.registry)) is not None:
+            raise OperatorRefused("body_refused", problem, "Name presets that the app may use, or leave `presets` out.")
+        ttl, who = timedelta(days=body.ttl_days), visit.operator.who
+        return issued_json(await asyncio.to_thread(keys.issue, known.name, ttl=ttl, who=who, scope=scope))
+
+    @router.get("/{key_id}")
+    async def explain(
+        app: str, key_id: str, visit: Annotated[Visit, Depends(guard.require("keys.read"))]
+    ) -> JsonObject:
+        del visit
+        key = await _of_app(keys, app, key_id, lambda: keys.find(key_id))
+        return explain_key(key, guard.services.registry, clock.now())
 
     @router.post("/{key_id}/rotate")
     async def rotate(
@@ -74,28 +92,10 @@ def keys_router(guard: Guard, keys: KeyStore) -> APIRouter:
     return router
 
 
-def key_json(key: Key, now: datetime) -> JsonObject:
-    """Return what is told of a key; never the key."""
-    return {
-        "id": key.key_id,
-        "object": "llmguard.key",
-        "app": key.app,
-        "state": key.state_at(now),
-        "created_at": key.created_at,
-        "issued_by": key.issued_by,
-        "expires_at": key.expires_at,
-        "rotated_at": key.rotated_at,
-        "rotated_by": key.rotated_by,
-        "overlap_until": key.overlap_until,
-        "revoked_at": key.revoked_at,
-        "revoked_by": key.revoked_by,
-    }
-
-
 def issued_json(issued: IssuedKey) -> JsonObject:
     """Return a new key, this once."""
     return {
-        "id": issued.key_id,
+        "key_id": issued.key_id,
         "object": "llmguard.key",
         "app": issued.app,
         "key": issued.secret_text,

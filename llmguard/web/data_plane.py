@@ -18,6 +18,8 @@ from llmguard.gateway.recorder import Record
 from llmguard.gateway.services import Services
 from llmguard.idempotency.claims import Claim
 from llmguard.idempotency.store import KeptAnswer
+from llmguard.identity.scopes import check_preset
+from llmguard.registry.resolve import resolve_preset
 from llmguard.web.connection import HungUpError, read_body, until_hung_up
 from llmguard.web.exchange import Arrival, Exchange, OpenExchange
 from llmguard.web.headers import Headers, answer_headers, cors_headers, note_own_ids, retry_headers
@@ -239,12 +241,20 @@ class _Door:
         """Send the answer that the first request got, if its app may still be used; nothing is charged for it."""
         try:
             async with self.record as record:
-                authenticate(self._services, record, self._services.registry, incoming)
+                caller = authenticate(self._services, record, self._services.registry, incoming)
+                self._check_scope(caller, kept)
                 record.repeated(kept.trace_id)
         except Exception as error:  # noqa: BLE001 - the border: whatever it is, the caller gets an answer of ours
             await self.fail(error)
         else:
             await self._send_whole(200, [*kept.headers, (b"idempotent-replayed", b"true")], kept.body)
+
+    def _check_scope(self, caller: Caller, kept: KeptAnswer) -> None:
+        """Refuse a key that could not have asked for the answer that another key of its app got."""
+        if caller.scope is not None and (preset_id := dict(kept.headers).get(b"x-llmguard-preset")) is not None:
+            services = self._services
+            today = services.clock.now().date()
+            check_preset(caller, resolve_preset(services.registry, caller.app, preset_id.decode(), today=today))
 
     async def _keep(self, headers: Headers, content: bytes) -> None:
         """Keep an answer before the last of it is sent, so that whoever has it all can have it again."""

@@ -10,6 +10,7 @@ from llmguard.domain.catalog import Caller, Preset
 from llmguard.domain.chat import JsonObject
 from llmguard.gateway.recorder import Record
 from llmguard.gateway.services import Services
+from llmguard.identity.scopes import check_preset, may_use, stored
 from llmguard.registry.resolve import resolve_preset, usable_presets
 from llmguard.web.data_plane import Listing
 
@@ -19,15 +20,13 @@ _CREATED = 1_760_000_000  # OpenAI's clients want a number; a preset has no birt
 async def list_models(services: Services, record: Record, caller: Caller) -> JsonObject:
     """Return the presets that this key may use, as `GET /v1/models` lists models."""
     del record
-    presets = usable_presets(services.registry, caller.app, today=services.clock.now().date())
-    return {"object": "list", "data": [as_model(preset) for preset in presets]}
+    return {"object": "list", "data": [as_model(preset) for preset in _presets_of(services, caller)]}
 
 
 async def show_standing(services: Services, record: Record, caller: Caller) -> JsonObject:
     """Return the app, its presets and its quota, as `GET /v1/me` shows them."""
     app = caller.app
     record.standings = await services.ledger.standings(app)
-    presets = usable_presets(services.registry, app, today=services.clock.now().date())
     return {
         "object": "llmguard.me",
         "app": {
@@ -39,10 +38,16 @@ async def show_standing(services: Services, record: Record, caller: Caller) -> J
             "expires": app.expires,
         },
         "key_id": caller.key_id,
-        "presets": [preset.id for preset in presets],
+        "scope": stored(caller.scope),
+        "presets": [preset.id for preset in _presets_of(services, caller)],
         "quota": [standing_json(standing) for standing in record.standings],
         "grants": [grant_json(grant) for grant in await asyncio.to_thread(services.overage.grants, app)],
     }
+
+
+def _presets_of(services: Services, caller: Caller) -> list[Preset]:
+    presets = usable_presets(services.registry, caller.app, today=services.clock.now().date())
+    return [preset for preset in presets if may_use(caller.scope, preset)]
 
 
 class ShowModel:
@@ -59,6 +64,7 @@ class ShowModel:
         async def show(services: Services, record: Record, caller: Caller) -> JsonObject:
             preset = resolve_preset(services.registry, caller.app, model, today=services.clock.now().date())
             record.resolved(preset, stream=False)
+            check_preset(caller, preset)
             return as_model(preset, model)
 
         await Listing(self._services, "/v1/models/{id}", show)(scope, receive, send)

@@ -106,9 +106,9 @@ class Gateway:
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
 
-    def issue_key(self, app: str) -> str:
+    def issue_key(self, app: str, *options: str) -> str:
         """Return a new key of an app, once every worker knows it."""
-        key = self.ask("keys", "issue", app)["key"]
+        key = self.ask("keys", "issue", app, *options)["key"]
         if self._process is not None:
             self.wait_until(lambda: self.get("/v1/me", key)[0] == 200)
             if self._workers > 1:

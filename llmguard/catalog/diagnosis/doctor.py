@@ -15,13 +15,14 @@ from llmguard.catalog.diagnosis.answer import COE, OPERATOR, YOU, Answer
 from llmguard.catalog.diagnosis.errors import error_answer, look_answer, trace_answer
 from llmguard.catalog.diagnosis.keys import foreign_key, form_problem, wrapped_note
 from llmguard.catalog.diagnosis.pasted import Pasted, PastedKey, read_key, read_pasted, vendor_of
-from llmguard.domain.catalog import App, Preset, Registry
+from llmguard.domain.catalog import App, Caller, Preset, Registry
 from llmguard.domain.chat import JsonObject
 from llmguard.domain.errors import GuardError
 from llmguard.domain.money import to_usd
 from llmguard.domain.quota import Standing
 from llmguard.identity.key_store import Secret
 from llmguard.identity.keyring import refuse_what_ended
+from llmguard.identity.scopes import check_preset
 from llmguard.policy.rules import allowed_models, app_objections, origin_objections, target_objections
 from llmguard.registry.resolve import resolve_preset, usable_presets
 
@@ -127,7 +128,7 @@ async def _app_problem(question: Question, sources: Sources, secret: Secret) -> 
     against = [*app_objections(app, sources.now.date()), *(origin_objections(app, origin) if origin else ())]
     if against:
         return Answer(against[0].code, against[0].message, against[0].hint, f"The owner of the app: {app.owner}")
-    problem_or_none = _preset_problem(question, sources, app)
+    problem_or_none = _preset_problem(question, sources, app, secret)
     return problem_or_none or next(_quota_problems(app, await sources.standings(app)), None)
 
 
@@ -140,10 +141,12 @@ def _ended(secret: Secret, app: App | None, now: datetime) -> Answer | None:
     return None
 
 
-def _preset_problem(question: Question, sources: Sources, app: App) -> Answer | None:
+def _preset_problem(question: Question, sources: Sources, app: App, secret: Secret) -> Answer | None:
     today, name = sources.now.date(), question.preset.strip()
     try:
         resolved = (resolve_preset(sources.registry, app, name, today=today),) if name else ()
+        for preset in resolved:
+            check_preset(Caller(app, secret.key_id, secret.scope), preset)
     except GuardError as refusal:
         return Answer(refusal.code, refusal.message, refusal.hint or "", YOU)
     presets = resolved or usable_presets(sources.registry, app, today=today)

@@ -148,14 +148,14 @@ def test_key_is_issued_rotated_listed_and_revoked(served, tokens):
     issued = ask(served, "POST", keys, {"ttl_days": 30}, token=own)
     assert (issued.status, issued.headers["cache-control"]) == (201, "no-store")
     key = issued.json
-    rotated = ask(served, "POST", f"{keys}/{key['id']}/rotate", token=own).json
-    [listed] = [one for one in ask(served, "GET", keys, token=own).json["data"] if one["id"] == key["id"]]
-    revoked = ask(served, "POST", f"{keys}/{key['id']}/revoke", token=tokens["responder"]).json
-    again = ask(served, "POST", f"{keys}/{key['id']}/rotate", token=own)
+    rotated = ask(served, "POST", f"{keys}/{key['key_id']}/rotate", token=own).json
+    [listed] = [one for one in ask(served, "GET", keys, token=own).json["data"] if one["key_id"] == key["key_id"]]
+    revoked = ask(served, "POST", f"{keys}/{key['key_id']}/revoke", token=tokens["responder"]).json
+    again = ask(served, "POST", f"{keys}/{key['key_id']}/rotate", token=own)
 
-    assert rotated["id"] == key["id"] != rotated["key"] != key["key"]
+    assert rotated["key_id"] == key["key_id"] != rotated["key"] != key["key"]
     assert (listed["state"], listed["issued_by"], listed["rotated_by"]) == ("rotating", *["lee@example.com"] * 2)
-    assert "key" not in listed
+    assert not {"key", "secret_text"} & set(listed)
     assert (revoked["state"], revoked["revoked_by"]) == ("revoked", OTHER)
     assert (again.status, again.json["error"]["code"]) == (409, "conflict")
 
@@ -338,6 +338,6 @@ def test_audit_log_is_read_in_pages(served, tokens):
     wrong = ask(served, "GET", "/admin/api/audit?after=secret", token=tokens["auditor"])
 
     assert (first["data"][0]["seq"], first["next_after"], rest["data"][0]["seq"]) == (1, 1, 2)
-    issued = [entry for entry in rest["data"] if entry["subject"] == key["id"]]
+    issued = [entry for entry in rest["data"] if entry["subject"] == key["key_id"]]
     assert [(entry["who"], entry["what"], entry["app"]) for entry in issued] == [(OTHER, "key.issued", OWN)]
     assert (wrong.status, "after" in wrong.text, "secret" in wrong.text) == (400, True, False)
