@@ -2,15 +2,14 @@
 
 import os
 
-from fastapi import FastAPI
-
 from llmguard.logs import configure_logging
 from llmguard.settings import load_settings
 from llmguard.web.app import build_app
+from llmguard.web.data_plane import Application
 from llmguard.wiring import Worker
 
 
-def create_app() -> FastAPI:
+def create_app() -> Application:
     """Return the application of one worker, set up from the environment."""
     configure_logging()
     return build_app(Worker(load_settings(os.environ), os.environ).site)

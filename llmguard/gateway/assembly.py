@@ -49,8 +49,12 @@ def assemble(chunks: Iterable[JsonObject]) -> JsonObject:
         usage = chunk.get("usage") or usage
         for index, choice in choices_of(chunk):
             known = choices.setdefault(index, {"index": index, "message": _empty_message(), "finish_reason": None})
-            if isinstance(choice.get("delta"), dict):
-                known["message"] = _grown(known["message"], choice["delta"], "", 0)
+            delta, message = choice.get("delta"), known["message"]
+            if isinstance(delta, dict):
+                if len(delta) == 1 and type(delta.get("content")) is str and type(message["content"]) is StringIO:
+                    message["content"].write(delta["content"])  # as nearly all are
+                else:
+                    known["message"] = _grown(message, delta, "", 0)
             if choice.get("finish_reason") is not None:
                 known["finish_reason"] = choice["finish_reason"]
     whole = [choices[index] | {"message": _whole_message(choices[index]["message"])} for index in sorted(choices)]

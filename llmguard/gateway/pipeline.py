@@ -153,8 +153,13 @@ async def reserve(
         cost = max(usage.most_nano_usd(model.price, body.get("service_tier")) for model in decision.models)
         return Amount(1, usage.total_tokens, cost + spare)
 
+    most = amount(asked)
     hold = await services.ledger.reserve(
-        record.trace.trace_id, caller.app, amount(asked), least=amount(least), steps=asked - least
+        record.trace.trace_id,
+        caller.app,
+        most,
+        least=most if least == asked else amount(least),
+        steps=asked - least,
     )
     record.reserved(hold, input_tokens)
     paid = (hold.amount.tokens - input_tokens) // choices

@@ -18,8 +18,9 @@ from types import TracebackType
 from llmguard.domain.catalog import App, Caller, Preset, Registry
 from llmguard.domain.chat import JsonObject, Usage
 from llmguard.domain.clock import Clock
+from llmguard.domain.eager import Begun
 from llmguard.domain.errors import Fault, GuardError
-from llmguard.domain.identifiers import new_trace_id
+from llmguard.domain.identifiers import TraceIds
 from llmguard.domain.quota import Amount, Hold, QuotaRefusal, Standing
 from llmguard.domain.trace import Trace
 from llmguard.gateway.assembly import assemble
@@ -48,6 +49,7 @@ class Recorder:
         self.tokens = tokens
         self.metrics = metrics
         self.clock = clock
+        self.trace_ids = TraceIds()
         self._finishing: set[asyncio.Task[None]] = set()
 
     def open(self, endpoint: str) -> "Record":
@@ -62,9 +64,12 @@ class Recorder:
         """
         self._spool.check()
 
-    def finish(self, record: "Record") -> "asyncio.Task[None]":
-        """Return the task that completes and writes a record; it is not cancelled with its request."""
-        task = asyncio.create_task(record.complete())
+    def finish(self, record: "Record") -> "asyncio.Task[None] | None":
+        """Complete and write a record at once, or return the task that does; it is not cancelled with its request."""
+        completing = Begun(record.complete())
+        if completing.done:
+            return None
+        task = asyncio.create_task(_rest_of(completing))
         self._finishing.add(task)
         task.add_done_callback(self._finishing.discard)
         return task
@@ -101,7 +106,7 @@ class Record(AbstractAsyncContextManager["Record"]):
         self._recorder = recorder
         self._started = recorder.clock.ticks()
         now = recorder.clock.now()
-        self.trace = Trace(new_trace_id(now), now, endpoint)
+        self.trace = Trace(recorder.trace_ids.new(now), now, endpoint)
         self.standings: tuple[Standing, ...] = ()
         self.adjusted: tuple[str, ...] = ()
         self.app: App | None = None
@@ -170,7 +175,7 @@ class Record(AbstractAsyncContextManager["Record"]):
     async def answered(self) -> None:
         """Steps 6 and 8 are done: settle, and write the trace before the answer is complete for the app."""
         self._step("call")
-        await asyncio.shield(self._end(200, None))
+        await _shielded(self._end(200, None))
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -179,12 +184,12 @@ class Record(AbstractAsyncContextManager["Record"]):
         if self._ended:
             return
         if isinstance(error, GuardError):
-            await asyncio.shield(self._fail(error))
+            await _shielded(self._fail(error))
         elif isinstance(error, Exception):
             _log.error("trace %s ended by %s, which is a bug", self.trace.trace_id, type(error).__name__)
-            await asyncio.shield(self._fail(Fault("internal_error", "llmguard itself failed on this request.")))
+            await _shielded(self._fail(Fault("internal_error", "llmguard itself failed on this request.")))
         elif error is None:
-            await asyncio.shield(self._end(200, None))
+            await _shielded(self._end(200, None))
         else:  # cancelled or closed: whoever awaits here is cancelled again
             self._end(_HUNG_UP_STATUS, "client_disconnected")
 
@@ -198,7 +203,7 @@ class Record(AbstractAsyncContextManager["Record"]):
 
     # Steps 7 and 9.
 
-    def _fail(self, error: GuardError) -> "asyncio.Task[None]":
+    def _fail(self, error: GuardError) -> "asyncio.Task[None] | None":
         if not self.trace.decision.get("reasons"):
             reason = {"code": error.code, "message": error.message, "hint": error.hint, "param": error.param}
             self.trace.decision = self.trace.decision | {"allowed": False, "reasons": [reason]}
@@ -206,10 +211,10 @@ class Record(AbstractAsyncContextManager["Record"]):
             self.standings = error.standings
         return self._end(error.status, error.code)
 
-    def _end(self, status: int, code: str | None) -> "asyncio.Task[None]":
+    def _end(self, status: int, code: str | None) -> "asyncio.Task[None] | None":
         """Fix the outcome and what is owed for it, synchronously and once; return the task that finishes the record.
 
-        Whatever happens in between, the task is there: nothing else would settle the hold.
+        There is none if it is finished already. Whatever happens in between, it is: nothing else would settle the hold.
         """
         self._ended = True
         trace = self.trace
@@ -307,3 +312,13 @@ class Record(AbstractAsyncContextManager["Record"]):
     def elapsed_ms(self) -> float:
         """Return the milliseconds since the request came in."""
         return (self._recorder.clock.ticks() - self._started) / _MILLION
+
+
+async def _rest_of(completing: Begun[None]) -> None:
+    await completing
+
+
+async def _shielded(finishing: "asyncio.Task[None] | None") -> None:
+    """Wait until a record is finished; being cancelled meanwhile does not stop it."""
+    if finishing is not None:
+        await asyncio.shield(finishing)

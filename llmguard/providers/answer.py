@@ -196,6 +196,8 @@ def _is_message(message: Any) -> bool:
     """
     if not isinstance(message, dict):
         return False
+    if len(message) == 1 and type(message.get("content")) is str:  # as nearly all pieces of a stream are
+        return True
     content, calls = message.get("content"), message.get("tool_calls")
     return (
         (_is_text(content) or (isinstance(content, list) and all(isinstance(item, dict) for item in content)))

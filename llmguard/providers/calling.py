@@ -16,6 +16,7 @@ from typing import Final, Self
 from llmguard.domain.catalog import Model, ProviderKind
 from llmguard.domain.chat import JsonObject
 from llmguard.domain.clock import Clock
+from llmguard.domain.eager import Begun
 from llmguard.providers import failures
 from llmguard.providers.adapter import Adapter, AttemptFailed, prepare_body
 from llmguard.providers.circuit import Circuits, Permit, Watcher
@@ -335,11 +336,14 @@ class Call:
             raise failures.timed_out(model, "whole answer", model.provider.total_timeout_seconds) from None
 
     async def _next_chunk(self, stream: AsyncGenerator[JsonObject, None]) -> JsonObject:
+        waiting = Begun(anext(stream))
+        if waiting.done:
+            return waiting.result
         idle_seconds = self.model.provider.idle_timeout_seconds
         idle_deadline = asyncio.get_running_loop().time() + idle_seconds
         try:
             async with asyncio.timeout_at(min(idle_deadline, self._deadline)):
-                return await anext(stream)
+                return await waiting
         except TimeoutError:
             if idle_deadline < self._deadline:
                 raise failures.timed_out(self.model, "next part", idle_seconds) from None

@@ -2,11 +2,13 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from functools import lru_cache
 from importlib.metadata import version
 from typing import Final
 
 import aiohttp
 import msgspec
+from yarl import URL
 
 from llmguard.domain.catalog import Model, ModelApi
 from llmguard.domain.chat import JsonObject
@@ -133,10 +135,12 @@ class OpenAiAdapter:
     async def _send(
         self, model: Model, path: str, body: JsonObject, headers: Mapping[str, str]
     ) -> aiohttp.ClientResponse:
-        url = f"{(model.provider.base_url or DEFAULT_BASE_URL).rstrip('/')}/{path}"
         connect_seconds = model.provider.connect_timeout_seconds
         # First byte and whole answer are timed by the call, which also knows the retries.
-        timeout = aiohttp.ClientTimeout(total=None, connect=connect_seconds)
+        try:
+            url, timeout = _destination(model.provider.base_url or DEFAULT_BASE_URL, path, connect_seconds)
+        except ValueError:
+            raise failures.not_connected(model) from None
         try:
             content = msgspec.json.encode(body)
         except ValueError:  # half of a surrogate pair, which no UTF-8 can carry; the exception would hold the text
@@ -161,6 +165,12 @@ class OpenAiAdapter:
         finally:
             response.close()  # does nothing where the body was read to its end
         return read_error(content)
+
+
+@lru_cache(maxsize=1_024)
+def _destination(base_url: str, path: str, connect_seconds: float) -> tuple[URL, aiohttp.ClientTimeout]:
+    """Return where to send a body and how long to wait for a connection; one for each provider and path."""
+    return URL(f"{base_url.rstrip('/')}/{path}"), aiohttp.ClientTimeout(total=None, connect=connect_seconds)
 
 
 async def _from_response(model: Model, answer: AnswerReader, *, stream: bool) -> AsyncIterator[JsonObject]:

@@ -173,10 +173,10 @@ def _reported(chunks: Sequence[JsonObject]) -> tuple[Usage | None, bool]:
             if choice.get("finish_reason"):
                 unfinished.discard(index)
                 ended = True
-            elif _writes(choice.get("delta")):
+            elif (final or index not in unfinished) and _writes(choice.get("delta")):
                 unfinished.add(index)
                 final = False
-        usage = read_usage(chunk)
+        usage = read_usage(chunk) if "usage" in chunk else None
         if usage is not None:
             reported, final = usage, ended and not unfinished
     return reported, final

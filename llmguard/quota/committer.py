@@ -1,6 +1,11 @@
-"""The ledger thread of one worker: takes all operations that wait, commits them as one batch, and answers.
+"""How operations reach the ledger's store: all that wait as one batch, on the event loop where nothing can hold it up.
 
-Two kinds of orders reach it. A reservation has somebody waiting, and gets a result or a fault. A settle or release has
+Orders of the loop that started it are collected for one turn of the loop, and committed there and then: without the
+switch to another thread and back, which costs more than the booking. Where that could take longer (another process
+writes, the file is in trouble, earlier orders still wait) the batch goes to the ledger thread, and so do orders of
+other threads.
+
+Two kinds of orders exist. A reservation has somebody waiting, and gets a result or a fault. A settle or release has
 nobody waiting and may not get lost: if its batch cannot be committed it is tried again, with growing pauses, until it
 is; meanwhile new reservations are refused, because the ledger does not know what is really left.
 """
@@ -12,7 +17,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
-from threading import Thread
+from threading import Lock, Thread, get_ident
 from typing import Any, TypeVar
 
 from llmguard.domain.errors import Fault
@@ -22,6 +27,7 @@ from llmguard.quota.store import LedgerStore
 Answer = TypeVar("Answer")
 
 _BATCH_LIMIT = 256  # bounds how long one worker keeps the write lock from the others
+_BATCHES_BETWEEN_CHECKPOINTS = 256  # about 1,000 pages, which is when SQLite would do it by itself
 _FIRST_PAUSE_SECONDS = 0.05
 _LONGEST_PAUSE_SECONDS = 1.0
 _RETRY_AFTER_SECONDS = 1.0
@@ -53,15 +59,19 @@ class _Question:
     waiter: _Waiter
 
 
+class _Checkpoint:
+    """The write-ahead log has grown."""
+
+
 class _Stop:
     """The last thing in the queue."""
 
 
-_Item = _Order | _Question | _Stop
+_Item = _Order | _Question | _Checkpoint | _Stop
 
 
 class Committer:
-    """Owns the ledger's store and the only thread that uses it."""
+    """Owns the ledger's store, the thread that uses it, and a second way into it for the loop."""
 
     def __init__(self, store: LedgerStore, *, close_timeout_seconds: float) -> None:
         """Take the store over; nothing happens before `start`."""
@@ -69,19 +79,27 @@ class Committer:
         self._close_timeout_seconds = close_timeout_seconds
         self._queue: SimpleQueue[_Item] = SimpleQueue()
         self._thread = Thread(target=self._run, name="ledger", daemon=True)
+        self._at_once = store.at_once()
+        self._home: tuple[int, asyncio.AbstractEventLoop] | None = None  # the loop that commits at once, and its thread
+        self._turn: list[_Order] = []  # of this turn of that loop
+        self._counting = Lock()
+        self._unfinished = 0  # orders that the thread has not committed yet: nothing may overtake them
+        self._unwritten = 0  # batches since the last checkpoint
         self._in_hand: list[_Item] = []  # taken from the queue and not answered yet
         self._backlog: list[_Order] = []  # settles and releases whose commit failed
         self._open = False
         self._give_up_at = float("inf")
 
     def start(self) -> None:
-        """Start the thread."""
+        """Start the thread; the loop that runs here and now, if one does, commits by itself from now on."""
+        with suppress(RuntimeError):
+            self._home = get_ident(), asyncio.get_running_loop()
         self._open = True
         self._thread.start()
 
     def submit(self, operation: Settle | Release) -> None:
         """Enqueue it and return at once; it is committed while this process lives, however often that fails."""
-        self._queue.put(_Order(operation))
+        self._enqueue(_Order(operation))
 
     async def reserve(self, operation: Reserve) -> Result:
         """Return the result once it is committed; whoever stops waiting gives the hold back.
@@ -91,7 +109,9 @@ class Committer:
         """
         self.check()
         try:
-            result: Result = await self._await_reply(lambda waiter: _Order(operation, waiter))
+            waiter = _waiter()
+            self._enqueue(_Order(operation, waiter))
+            result: Result = await self._reply(waiter)
         except BaseException:
             # Cancelled, closed, or a commit of which nobody knows whether it took place. The queue keeps its order, so
             # this comes after the reservation; where no hold came about it does nothing.
@@ -105,7 +125,10 @@ class Committer:
         Raises:
             Fault: `ledger_unavailable`.
         """
-        answer: Answer = await self._await_reply(lambda waiter: _Question(read, waiter))
+        self._commit_turn()
+        waiter = _waiter()
+        self._queue.put(_Question(read, waiter))
+        answer: Answer = await self._reply(waiter)
         return answer
 
     def check(self) -> None:
@@ -124,21 +147,53 @@ class Committer:
             Fault: `ledger_unavailable`, when it could not be committed in time. What is missing stays held
                 until a later worker settles it as an orphan.
         """
+        self._commit_turn()
         self._open = False
         self._give_up_at = time.monotonic() + self._close_timeout_seconds
         self._queue.put(_Stop())
         await asyncio.to_thread(self._thread.join)
+        self._at_once.close()
         if self._backlog:
             raise _unavailable()
 
-    async def _await_reply(self, item: Callable[[_Waiter], _Item]) -> Any:  # Any: see _Waiter
-        loop = asyncio.get_running_loop()
-        waiter = _Waiter(loop, loop.create_future())
-        self._queue.put(item(waiter))
-        # Checked after the put: either the ending thread answers it as it empties the queue, or this sees the end.
+    async def _reply(self, waiter: _Waiter) -> Any:  # Any: see _Waiter
+        # Checked after the enqueuing: either the ending thread answers as it empties the queue, or this sees the end.
         if not self._open:
             raise _unavailable()
         return await waiter.future
+
+    def _enqueue(self, order: _Order) -> None:
+        if self._home is None or self._home[0] != get_ident() or not self._open:
+            self._hand_over([order])
+            return
+        self._turn.append(order)
+        if len(self._turn) == 1:
+            self._home[1].call_soon(self._commit_turn)
+
+    def _commit_turn(self) -> None:
+        """Commit what this turn of the loop brought, or leave it to the thread if that would take longer."""
+        if not self._turn or self._home is None or self._home[0] != get_ident():
+            return
+        orders, self._turn = self._turn, []
+        if self._unfinished or self._backlog:
+            self._hand_over(orders)
+            return
+        try:
+            replies = self._at_once.apply([order.operation for order in orders])
+        except Exception:  # noqa: BLE001 - border: nothing was changed, and the thread finds out what is wrong
+            self._hand_over(orders)
+            return
+        _resolve([(order.waiter, reply) for order, reply in zip(orders, replies, strict=True) if order.waiter])
+        self._unwritten += 1
+        if self._unwritten >= _BATCHES_BETWEEN_CHECKPOINTS:
+            self._unwritten = 0
+            self._queue.put(_Checkpoint())
+
+    def _hand_over(self, orders: Sequence[_Order]) -> None:
+        with self._counting:
+            self._unfinished += len(orders)
+        for order in orders:
+            self._queue.put(order)
 
     def _run(self) -> None:
         try:
@@ -149,7 +204,7 @@ class Committer:
             self._open = False
             self._store.close()
             unanswered = [*self._in_hand, *self._take(wait=False, limit=None)]
-            waiters = [item.waiter for item in unanswered if not isinstance(item, _Stop)]
+            waiters = [item.waiter for item in unanswered if isinstance(item, _Order | _Question)]
             _deliver([(waiter, _unavailable()) for waiter in waiters if waiter is not None])
 
     def _serve(self) -> None:
@@ -158,9 +213,14 @@ class Committer:
         while not stopping or self._backlog or not self._queue.empty():
             items = self._in_hand = self._take(wait=not stopping and not self._backlog, limit=_BATCH_LIMIT)
             stopping = stopping or any(isinstance(item, _Stop) for item in items)
-            self._commit([item for item in items if isinstance(item, _Order)])
+            orders = [item for item in items if isinstance(item, _Order)]
+            self._commit(orders)
+            with self._counting:
+                self._unfinished = self._unfinished - len(orders)
             _deliver([self._read(item) for item in items if isinstance(item, _Question)])
             self._in_hand = []
+            if any(isinstance(item, _Checkpoint) for item in items):
+                self._checkpoint()
             if not self._backlog:
                 pause_seconds = _FIRST_PAUSE_SECONDS
                 continue
@@ -169,6 +229,12 @@ class Committer:
                 return
             time.sleep(pause_seconds)
             pause_seconds = min(2 * pause_seconds, _LONGEST_PAUSE_SECONDS)
+
+    def _checkpoint(self) -> None:
+        try:
+            self._store.checkpoint()
+        except Exception as error:  # noqa: BLE001 - border: the log is longer for a while, and nothing else
+            _log.warning("The ledger's log could not be brought into its file: %s", _describe(error))
 
     def _take(self, *, wait: bool, limit: int | None) -> list[_Item]:
         items = [self._queue.get()] if wait else []
@@ -200,6 +266,11 @@ class Committer:
         except Exception as error:  # noqa: BLE001 - border: the one who asked gets a fault, the thread lives on
             _log.warning("The ledger could not be read: %s", _describe(error))
             return question.waiter, _unavailable()
+
+
+def _waiter() -> _Waiter:
+    loop = asyncio.get_running_loop()
+    return _Waiter(loop, loop.create_future())
 
 
 def _deliver(replies: Sequence[tuple[_Waiter, object]]) -> None:

@@ -85,6 +85,26 @@ class LedgerStore:
             connection.close()
         self._connection: sqlite3.Connection | None = None
         self._inode = (0, 0)
+        self._checkpoints = True
+
+    def at_once(self) -> "LedgerStore":
+        """Return the same ledger over a connection that never waits: neither for other writers nor for the disk.
+
+        While another process writes, its `apply` raises sqlite3.OperationalError at once; and it leaves it to others
+        (`checkpoint`) to bring the write-ahead log into the file, since that waits for the disk.
+        """
+        twin = object.__new__(LedgerStore)
+        twin._path, twin._clock, twin._busy_timeout_seconds = self._path, self._clock, 0.0
+        twin._connection, twin._inode, twin._checkpoints = None, (0, 0), False
+        return twin
+
+    def checkpoint(self) -> None:
+        """Bring what is in the write-ahead log into the file, as far as no reader needs it there; nobody waits for it.
+
+        Raises:
+            sqlite3.Error, OSError: it could not be done now; nothing is lost.
+        """
+        self._connect().execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
 
     def apply(self, operations: Sequence[Operation]) -> list[Result]:
         """Carry out the operations in order, in one transaction, and return their results in the same order.
@@ -144,6 +164,8 @@ class LedgerStore:
         if self._connection is None:
             self._connection = open_state(self._path, busy_timeout_seconds=self._busy_timeout_seconds)
             self._connection.execute("PRAGMA synchronous = NORMAL")
+            if not self._checkpoints:
+                self._connection.execute("PRAGMA wal_autocheckpoint = 0")
             self._inode = inode
         return self._connection
 

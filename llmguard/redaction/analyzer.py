@@ -5,15 +5,17 @@ placeholders and what becomes of a finding. Nothing that fails in here lets a te
 """
 
 import asyncio
+import hashlib
+import threading
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from llmguard.domain.errors import Fault
-from llmguard.redaction.cache import FindingsCache, Key, cache_key
 from llmguard.redaction.detector import Detector, Findings, Plan
 from llmguard.redaction.digest import rules_digest
-from llmguard.redaction.findings import ExplainedFinding
+from llmguard.redaction.findings import ExplainedFinding, Finding
 from llmguard.redaction.ner import NerModel
 from llmguard.redaction.patterns import PatternPass
 from llmguard.redaction.prefilter_cache import DatabaseCache
@@ -24,9 +26,12 @@ from llmguard.redaction.workers import Workers
 _INLINE_CHARACTERS = 1_000  # patterns alone take about a millisecond on these: not worth a thread
 _JOB_CHARACTERS = 4_000  # short texts share a job up to here, so that a chat costs few thread switches
 _CACHE_BYTES = 64 * 2**20
+_ENTRY_BYTES = 300  # key, tuple and two dictionary slots; measured with sys.getsizeof
+_FINDING_BYTES = 150
 _TIME_LIMIT_SECONDS = 60.0
 _WARM_UP = "Dana Lee (dana@example.com, +1 212 555 0123) lives in Paris; card 4111 1111 1111 1111, naïve “quotes” №."
 
+Key = tuple[str, bytes]
 _Job = list[tuple[Key, str]]
 
 
@@ -218,3 +223,45 @@ def _jobs(texts: _Job) -> list[_Job]:
         jobs[-1].append((key, text))
         held_characters += len(text)
     return jobs
+
+
+def cache_key(profile: str, text: str) -> Key:
+    """Return the key of a text under a profile: 16 bytes of BLAKE2b, so that two texts never share one."""
+    return profile, hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+
+
+class FindingsCache:
+    """Findings by digest of the text, least recently used first out; never a text. Safe to use from several threads."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        self._limit_bytes = limit_bytes
+        self._entries: OrderedDict[Key, tuple[Finding, ...]] = OrderedDict()
+        self._lock = threading.Lock()
+        self.held_bytes = 0
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def get(self, key: Key) -> tuple[Finding, ...] | None:
+        """Return the findings of a text that was analysed before, or None."""
+        with self._lock:
+            findings = self._entries.get(key)
+            if findings is not None:
+                self._entries.move_to_end(key)
+            return findings
+
+    def put(self, key: Key, findings: tuple[Finding, ...]) -> None:
+        """Remember findings, and forget the least recently used ones beyond the limit."""
+        with self._lock:
+            replaced = self._entries.pop(key, None)
+            if replaced is not None:
+                self.held_bytes -= _size(replaced)
+            self._entries[key] = findings
+            self.held_bytes += _size(findings)
+            while self.held_bytes > self._limit_bytes:
+                _, forgotten = self._entries.popitem(last=False)
+                self.held_bytes -= _size(forgotten)
+
+
+def _size(findings: tuple[Finding, ...]) -> int:
+    return _ENTRY_BYTES + _FINDING_BYTES * len(findings)

@@ -18,12 +18,11 @@ parts, media are unread only if they are base64. Alternatives to a token are rea
 or look like data.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 from llmguard.domain.chat import ChatRequest, JsonObject
-from llmguard.redaction.restore import changed_token, looks_like_json
-from llmguard.redaction.spans import Edit, apply, recut
+from llmguard.redaction.restore import looks_like_json
 from llmguard.redaction.stream import delta_texts
 from llmguard.redaction.units import (
     Field,
@@ -199,67 +198,17 @@ def _prediction_units(prediction: JsonObject, path: Path, rest: Lines) -> list[U
     return units
 
 
-def rewrite(root: JsonObject, edits: Mapping[Field, list[Edit]]) -> JsonObject:
-    """Return a copy of a document with its changed fields; what has not changed is shared.
-
-    Args:
-        root: the document that the paths of the fields lead through; never changed.
-        edits: by field, sorted and not overlapping.
-    """
-    copies: dict[Path, Any] = {(): dict(root)}  # containers of any shape
-    keys = [field for field in edits if field.kind == "key"]
-    for field, changes in edits.items():
-        if field.kind == "key":
-            continue
-        if not field.pieces:
-            for path in (field.path, *field.also):
-                _put(copies, path, apply(field.source, changes))
-            continue
-        for (path, old), new in zip(field.pieces, recut([text for _, text in field.pieces], changes), strict=True):
-            if new != old:
-                _put(copies, path, new)
-                _forget_token(_own(copies, path[:-1]), new)
-    for field in sorted(keys, key=lambda one: len(one.path), reverse=True):
-        _rename(copies, field.path, apply(field.source, edits[field]))
-    result: JsonObject = copies[()]
-    return result
-
-
 def place_name(field: Field) -> str:
     """Return a field's place for people: `messages[2].content`, `metadata`; keys below that may be personal."""
     steps = field.path[1:2] if field.path[:1] == ("parameters",) else field.path[:3]
     return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in steps).lstrip(".")
 
 
-def _put(copies: dict[Path, Any], path: Path, text: str) -> None:
-    _own(copies, path[:-1])[path[-1]] = text
-
-
-def _forget_token(container: Any, text: str) -> None:  # what holds a text that has changed: a delta, or a logprob token
-    """Take out what a logprob token says about its text elsewhere."""
-    if isinstance(container, dict) and "token" in container:
-        container.update(changed_token(container, text))
-
-
-def _rename(copies: dict[Path, Any], path: Path, new: str) -> None:
-    container = _own(copies, path[:-1])
-    members = list(container.items())
-    container.clear()
-    container.update((new if key == path[-1] else key, value) for key, value in members)
-
-
-def _own(copies: dict[Path, Any], path: Path) -> Any:  # a dict or list
-    """Return the container at a path as a copy that may be changed."""
-    if (known := copies.get(path)) is not None:
-        return known
-    parent = _own(copies, path[:-1])
-    parent[path[-1]] = copies[path] = parent[path[-1]].copy()
-    return copies[path]
-
-
 _SECONDS = range(10**9, 4 * 10**9)  # `created`, from 2001 to 2096
 _LONGEST_ALTERNATIVE = 16  # characters of one token of a model
 _TOKEN_MEMBERS = frozenset({"token", "logprob", "bytes", "top_logprobs"})
+_MOST_CHOICES = 1_000
+_NO_CHOICES: JsonObject = {"choices": None}
 _READ_BY_ITSELF = frozenset({"message", "delta", "logprobs"})
 
 
@@ -268,6 +217,7 @@ def answer_units(answer: JsonObject) -> list[Unit]:
     units: list[Unit] = []
     rest = Lines()
     _read_body(answer, (), rest, {})
+    _read_choices(answer, (), rest)
     for position, choice in enumerate(answer.get("choices") or ()):
         path: Path = ("choices", position)
         units += message_units(choice.get("message") or {}, (*path, "message"), sent=False)
@@ -283,8 +233,14 @@ def chunk_units(chunks: list[JsonObject]) -> list[Unit]:
     growing: dict[object, Field] = {}
     rest = Lines()
     repeated: dict[tuple[str, str], Field | None] = {}
+    around: JsonObject = {}
     for number, chunk in enumerate(chunks):
-        _read_body(chunk, ("chunks", number), rest, repeated)
+        before = rest.length
+        if not around or chunk | _NO_CHOICES != around:
+            _read_body(chunk, ("chunks", number), rest, repeated)
+            # What stands around the choices is the same in most chunks: where nothing was read of it, once is enough.
+            around = {} if any(repeated.values()) or rest.length > before else chunk | _NO_CHOICES
+        _read_choices(chunk, ("chunks", number), rest)
         for position, choice in enumerate(chunk.get("choices") or ()):
             path: Path = ("chunks", number, "choices", position)
             index = choice.get("index", position)
@@ -312,9 +268,14 @@ def _read_body(body: JsonObject, path: Path, rest: Lines, repeated: dict[tuple[s
             read_structure(value, (*path, name), name, rest)
         elif name != "created" or value not in _SECONDS:
             read_any(value, (*path, name), name, rest)
+
+
+def _read_choices(body: JsonObject, path: Path, rest: Lines) -> None:
+    """Read what stands around the messages in the choices."""
     for position, choice in enumerate(body.get("choices") or ()):
         for name, value in choice.items():
-            if name not in _READ_BY_ITSELF:
+            is_place = name == "index" and type(value) is int and value < _MOST_CHOICES
+            if value is not None and not is_place and name not in _READ_BY_ITSELF:
                 read_other(name, value, (*path, "choices", position), rest)
 
 

@@ -123,6 +123,7 @@ class Phrases:
 
 SHORTEST_VALUE = 3  # characters; shorter ones are everywhere
 _SHORTEST_NUMBER = 4  # digits of a value that has nothing else
+_FEW_VALUES = 64  # counting each of them in a text is quicker than reading it word by word
 
 
 class KnownValues:
@@ -161,6 +162,8 @@ class KnownValues:
 
         A longer occurrence takes the place of shorter spans inside it; one that only overlaps a span is left alone.
         """
+        if self._stand_in_spans_only(units, spans):
+            return [list(own) for own in spans]
         seen = [fold(unit.text) for unit in units]
         words = [words_of(one.text if one else unit.text) for unit, one in zip(units, seen, strict=True)]
         exact = _present(((words_of(text), entity_type) for text, entity_type in self._exact.items()), words)
@@ -175,6 +178,34 @@ class KnownValues:
             types = _places(*facts)
             spread.append(_with(unit, own, types, shut) if types else list(own))
         return spread
+
+    def _stand_in_spans_only(self, units: Sequence[Unit], spans: Sequence[Sequence[Span]]) -> bool:
+        """Return whether every occurrence of a value certainly overlaps a span that holds it: nothing is left to find.
+
+        A few counts in place of reading all texts word by word, which most requests need not do. As many disjoint
+        occurrences inside the spans as in all of the text leave room for none elsewhere. False means: look closer.
+        """
+        values = [*self._exact, *self._names]
+        if len(values) > _FEW_VALUES or any(len(own) > _FEW_VALUES for own in spans):
+            return False
+        names = [_alike(name) for name in self._names]
+        for unit, own in zip(units, spans, strict=True):
+            text = unit.text
+            if not text.isascii() or "\0" in text:
+                return False
+            hidden = "\0".join([text[span.start : span.end] for span in own])
+            if any(text.count(value) != hidden.count(value) for value in self._exact):
+                return False
+            if names:
+                text, hidden = _alike(text), _alike(hidden)
+                if any(text.count(name) != hidden.count(name) for name in names):
+                    return False
+        return True
+
+
+def _alike(text: str) -> str:
+    """Return a text in ASCII in lower case with all whitespace alike."""
+    return " ".join(text.lower().split())
 
 
 def _present(phrases: Iterable[tuple[list[str], str]], texts: Sequence[Sequence[str]]) -> Phrases:

@@ -10,13 +10,12 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import islice
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from llmguard.domain.chat import ChatRequest, JsonObject
 from llmguard.domain.errors import Fault, Refusal
 from llmguard.domain.secrets import derive_key
-from llmguard.redaction.document import answer_units, chunk_units, place_name, request_units, rewrite
+from llmguard.redaction.document import answer_units, chunk_units, place_name, request_units
 from llmguard.redaction.findings import Action, Finding
 from llmguard.redaction.jsontext import positions
 from llmguard.redaction.placeholders import (
@@ -32,7 +31,7 @@ from llmguard.redaction.placeholders import (
 )
 from llmguard.redaction.profiles import Profile
 from llmguard.redaction.propagation import KnownValues
-from llmguard.redaction.spans import Edit, Span, spans_of
+from llmguard.redaction.spans import Edit, Span, rewrite, spans_of
 from llmguard.redaction.units import Field, Unit, text_units
 from llmguard.redaction.vault import Vault
 
@@ -229,20 +228,25 @@ async def _beside_the_loop(work: Callable[[], T], *, when: bool) -> T:
     return await asyncio.to_thread(work) if when else work()
 
 
-def _is_large(document: object) -> bool:
+def _is_large(document: Any) -> bool:  # JSON of any shape
     """Return whether reading a document would hold up the event loop, without reading much of it."""
     left = _INLINE_CHARACTERS
     nodes = [document]
     while nodes and left > 0:
         node = nodes.pop()
         left -= _NODE
-        if isinstance(node, str):
+        kind = type(node)
+        if kind is str:
             left -= len(node)
-        elif isinstance(node, dict):
-            left -= sum(map(len, islice(node, _INLINE_CHARACTERS)))
-            nodes.extend(islice(node.values(), _INLINE_CHARACTERS // _NODE))
-        elif isinstance(node, list):
-            nodes.extend(islice(node, _INLINE_CHARACTERS // _NODE))
+        elif kind is dict:
+            if len(node) * _NODE > left:
+                return True
+            left -= len("".join(node))
+            nodes += node.values()
+        elif kind is list:
+            if len(node) * _NODE > left:
+                return True
+            nodes += node
     return left <= 0
 
 

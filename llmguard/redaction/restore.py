@@ -9,7 +9,7 @@ from typing import Any
 
 from llmguard.domain.chat import JsonObject
 from llmguard.redaction.bent import BentPlaceholders
-from llmguard.redaction.spans import Edit, recut
+from llmguard.redaction.spans import Edit, changed_token, recut
 
 _UNTOUCHED = frozenset(
     {"id", "object", "created", "model", "role", "index", "finish_reason", "usage", "system_fingerprint"}
@@ -64,11 +64,14 @@ class _Restorer:
             return node
         if key == "logprobs":
             return {name: self._tokens(tokens) for name, tokens in node.items()}
-        return _changed_dict(node, {name: self._member(name, value, key) for name, value in node.items()})
-
-    def _member(self, name: str, value: Any, parent: str) -> Any:  # JSON of any shape
-        is_function_name = name == "name" and parent in {"function", "function_call"}
-        return value if name in _UNTOUCHED or is_function_name else self.restore(value, name)
+        changed: JsonObject = {}
+        for name, value in node.items():
+            if value is None or name in _UNTOUCHED or (name == "name" and key in {"function", "function_call"}):
+                continue
+            restored = self.restore(value, name)
+            if restored is not value:
+                changed[name] = restored
+        return node | changed if changed else node
 
     def _is_json(self, key: str, text: str) -> bool:
         if key == "arguments":
@@ -96,19 +99,5 @@ def restore_tokens(tokens: list[JsonObject], matcher: BentPlaceholders) -> list[
     ]
 
 
-def changed_token(token: JsonObject, text: str) -> JsonObject:
-    """Return a logprob token with another text, and nothing left that tells the text it had."""
-    changed = token | {"token": text}
-    if changed.get("bytes") is not None:
-        changed["bytes"] = list(text.encode("utf-8", "replace"))
-    if changed.get("top_logprobs"):
-        changed["top_logprobs"] = []
-    return changed
-
-
 def _changed_list(old: list[Any], new: list[Any]) -> list[Any]:  # JSON of any shape
     return old if all(a is b for a, b in zip(old, new, strict=True)) else new
-
-
-def _changed_dict(old: JsonObject, new: JsonObject) -> JsonObject:
-    return old if all(old[key] is new[key] for key in old) else new

@@ -1,17 +1,18 @@
 """Findings cut to the slots of a unit, and the edits that they become: what exactly is hidden, and where.
 
-Edits are changes of a text by place, also of a text that came in pieces.
+Edits are changes of a text by place, also of a text that came in pieces, and of the document that it stands in.
 """
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
 from operator import itemgetter
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from llmguard.domain.chat import JsonObject
 from llmguard.redaction.findings import Finding
 from llmguard.redaction.placeholders import PERSON, is_title
-from llmguard.redaction.units import Slot, Unit
+from llmguard.redaction.units import Field, Path, Slot, Unit
 
 
 class Span(NamedTuple):
@@ -109,3 +110,65 @@ def recut(pieces: Sequence[str], edits: Sequence[Edit]) -> list[str]:
         parts.append(piece[at - begin :])
         changed.append("".join(parts))
     return changed
+
+
+def changed_token(token: JsonObject, text: str) -> JsonObject:
+    """Return a logprob token with another text, and nothing left that tells the text it had."""
+    changed = token | {"token": text}
+    if changed.get("bytes") is not None:
+        changed["bytes"] = list(text.encode("utf-8", "replace"))
+    if changed.get("top_logprobs"):
+        changed["top_logprobs"] = []
+    return changed
+
+
+def rewrite(root: JsonObject, edits: Mapping[Field, list[Edit]]) -> JsonObject:
+    """Return a copy of a document with its changed fields; what has not changed is shared.
+
+    Args:
+        root: the document that the paths of the fields lead through; never changed.
+        edits: by field, sorted and not overlapping.
+    """
+    copies: dict[Path, Any] = {(): dict(root)}  # containers of any shape
+    keys = [field for field in edits if field.kind == "key"]
+    for field, changes in edits.items():
+        if field.kind == "key":
+            continue
+        if not field.pieces:
+            for path in (field.path, *field.also):
+                _put(copies, path, apply(field.source, changes))
+            continue
+        for (path, old), new in zip(field.pieces, recut([text for _, text in field.pieces], changes), strict=True):
+            if new != old:
+                _put(copies, path, new)
+                _forget_token(_own(copies, path[:-1]), new)
+    for field in sorted(keys, key=lambda one: len(one.path), reverse=True):
+        _rename(copies, field.path, apply(field.source, edits[field]))
+    result: JsonObject = copies[()]
+    return result
+
+
+def _put(copies: dict[Path, Any], path: Path, text: str) -> None:
+    _own(copies, path[:-1])[path[-1]] = text
+
+
+def _forget_token(container: Any, text: str) -> None:  # what holds a text that has changed: a delta, or a logprob token
+    """Take out what a logprob token says about its text elsewhere."""
+    if isinstance(container, dict) and "token" in container:
+        container.update(changed_token(container, text))
+
+
+def _rename(copies: dict[Path, Any], path: Path, new: str) -> None:
+    container = _own(copies, path[:-1])
+    members = list(container.items())
+    container.clear()
+    container.update((new if key == path[-1] else key, value) for key, value in members)
+
+
+def _own(copies: dict[Path, Any], path: Path) -> Any:  # a dict or list
+    """Return the container at a path as a copy that may be changed."""
+    if (known := copies.get(path)) is not None:
+        return known
+    parent = _own(copies, path[:-1])
+    parent[path[-1]] = copies[path] = parent[path[-1]].copy()
+    return copies[path]

@@ -17,6 +17,7 @@ FieldKey = tuple[str | int, ...]
 
 _UNTOUCHED = frozenset({"role", "id", "type", "name", "data"})  # data: sound in base64
 _HEAD_LENGTH = 64
+_CONTENT: FieldKey = ("content",)
 
 
 class StreamRestorer:
@@ -48,6 +49,8 @@ class StreamRestorer:
         if not choices:
             return [chunk]
         self._template = chunk
+        if len(choices) == 1 and (text := _only_text(choices[0])) is not None:
+            return self._text(chunk, choices[0], text, self._matcher)
         flushed: list[JsonObject] = []
         restored: list[JsonObject] = []
         for choice in choices:
@@ -63,6 +66,19 @@ class StreamRestorer:
         """Return what is still held, when the stream has ended or broken off."""
         choices = [choice for index in list(self._fields) for choice in self._flush(index)]
         return [self._chunk(choices)] if choices else []
+
+    def _text(self, chunk: JsonObject, choice: JsonObject, text: str, matcher: BentPlaceholders) -> list[JsonObject]:
+        """Return, as `feed` would, a chunk that is a piece of one text and nothing else, as nearly all are."""
+        fields = self._fields.setdefault(choice.get("index", 0), {})
+        field = fields.get(_CONTENT)
+        if field is None:
+            field = fields[_CONTENT] = _Field(matcher, _CONTENT, json_mode=self._json_mode)
+        new = field.push(text)
+        if new == text:
+            return [chunk]
+        if not new and not chunk.get("usage"):
+            return []
+        return [chunk | {"choices": [choice | {"delta": {"content": new}}] if new else []}]
 
     def _choice(self, choice: JsonObject, matcher: BentPlaceholders) -> tuple[list[JsonObject], list[JsonObject]]:
         """Return what was held of this choice if it ends here, and the choice itself unless nothing is left of it."""
@@ -128,7 +144,7 @@ class _Field:
         self._matcher = matcher
         self._json_mode = json_mode
         self._json = key[-1] == "arguments"
-        self._undecided = key == ("content",)
+        self._undecided = key == _CONTENT
         self._held = ""
         self._head = ""
 
@@ -185,6 +201,15 @@ def _put(delta: JsonObject, key: FieldKey, text: str) -> JsonObject:
             return delta | {name: delta.get(name, {}) | {part: text}}
         case _:
             return delta | {str(key[0]): text}
+
+
+def _only_text(choice: JsonObject) -> str | None:
+    """Return the content of a choice that has nothing else, and does not end; else None."""
+    delta = choice.get("delta")
+    if not isinstance(delta, dict) or len(delta) != 1 or choice.get("finish_reason") is not None:
+        return None
+    content = delta.get("content")
+    return content if isinstance(content, str) and choice.get("logprobs") is None else None
 
 
 def _grows(name: str, value: Any) -> bool:  # JSON of any shape

@@ -25,6 +25,13 @@ LARGE_NUMBER = 10**8  # structure counts tokens and seconds; a phone number or c
 _LONGEST_KEY = 64
 _WORDS_OF_A_SENTENCE = 4
 _IDS = frozenset({"id", "tool_call_id", "tool_use_id", "call_id"})
+# Words of the API that nearly every request and answer has: what is decided of them below is known.
+_API_WORDS = frozenset(
+    {"assistant", "choices", "completion_tokens", "content", "created", "finish_reason", "function", "id", "index"}
+    | {"logprobs", "max_tokens", "message", "messages", "model", "object", "prompt_tokens", "refusal", "role", "stop"}
+    | {"system", "system_fingerprint", "temperature", "text", "tool", "tool_calls", "total_tokens", "type", "usage"}
+    | {"user", "delta", "chat.completion", "chat.completion.chunk", "top_p", "n", "stream"}
+)
 _TOKEN = re.compile(r"[A-Za-z0-9_.$#/-]{1,64}")
 _HARMLESS_KEY = re.compile(r"[A-Za-z_.$#/-]{0,64}")  # most keys: no digit, no space, no @
 # Two words with capitals, joined as people join the parts of a name: Anna_Schmidt, Anna.Schmidt, Anna-Maria_Schmidt.
@@ -128,21 +135,21 @@ class Unit:
 class Lines:
     """A unit in the making, of many short texts with their labels."""
 
-    __slots__ = ("_length", "_parts", "_slots")
+    __slots__ = ("_parts", "_slots", "length")
 
     def __init__(self) -> None:
         self._parts: list[str] = []
         self._slots: list[Slot] = []
-        self._length = 0
+        self.length = 0
 
     def add(self, label: str, text: str, slot: Slot) -> None:
         """Add a line `label: text`; the slot's place in the unit is set here."""
         prefix = f"{label}: " if label else ""
-        slot.start = self._length + len(prefix)
+        slot.start = self.length + len(prefix)
         slot.end = slot.start + len(text)
         self._slots.append(slot)
         self._parts += prefix, text, "\n"
-        self._length = slot.end + 1
+        self.length = slot.end + 1
 
     def unit(self) -> list[Unit]:
         """Return the unit, or nothing if there is no line."""
@@ -323,7 +330,7 @@ def is_token(text: str) -> bool:
     `Get_Weather` is one. So is `Anna_Schmidt`, since the two cannot be told apart: where a person's name is expected,
     `read_name` reads it.
     """
-    return _TOKEN.fullmatch(text) is not None and not looks_like_data(text)
+    return text in _API_WORDS or (_TOKEN.fullmatch(text) is not None and not looks_like_data(text))
 
 
 def is_body_structure(name: str, text: str) -> bool:
@@ -340,7 +347,7 @@ def is_body_structure(name: str, text: str) -> bool:
 
 def looks_like_data(key: str) -> bool:
     """Return whether a key may be personal data itself: an address, a long number, words with capitals, a sentence."""
-    if _HARMLESS_KEY.fullmatch(key):
+    if key in _API_WORDS or _HARMLESS_KEY.fullmatch(key):
         return False
     if "@" in key or len(key) > _LONGEST_KEY or sum(map(str.isdigit, key)) >= DIGITS_OF_DATA:
         return True

@@ -26,6 +26,7 @@ _LOWER_CASE = bytes(range(256)).lower()
 _NO_LETTERS = bytes(sorted(set(range(256)) - set(string.ascii_letters.encode())))
 _STEMS = re.compile(rf"(?=({STEM_PATTERN.lower()}))".encode())  # also those that overlap
 # Of one value, from how many spellings on the next one gets a longer tail at once, not after trying all that are taken.
+_LOOKED_FOR = 32  # stems; looking for more of them takes longer than reading the letters once
 _ATTEMPTS = ((5_000, 200), (50, 100))
 
 
@@ -145,7 +146,7 @@ class Vault:
         copy._stems = dict(self._stems)
         copy._taken = dict(self._taken)
         copy._aliases = dict(self._aliases)
-        copy._typed = _Typed(self._typed.stems, self._typed.types)
+        copy._typed = self._typed.copy()
         return copy
 
     @staticmethod
@@ -188,18 +189,32 @@ class Vault:
 class _Typed:
     """What the caller wrote that looks like a placeholder, in any spelling."""
 
-    __slots__ = ("stems", "types")
+    __slots__ = ("_letters", "_looks", "_stems", "types")
 
-    def __init__(self, stems: frozenset[bytes] = frozenset(), types: frozenset[str] = frozenset()) -> None:
-        self.stems = stems
-        self.types = types
+    def __init__(self) -> None:
+        self._letters: tuple[bytes, ...] = ()
+        self._looks = 0
+        self._stems: frozenset[bytes] | None = None
+        self.types: frozenset[str] = frozenset()
+
+    def copy(self) -> "_Typed":
+        copy = _Typed()
+        copy._letters, copy.types = self._letters, self.types
+        return copy
 
     def read(self, text: str) -> None:
-        """Keep what could be a stem among the letters of a text: others are in none of their tolerated spellings."""
-        letters = text.encode("utf-8", "replace").translate(_LOWER_CASE, _NO_LETTERS)
-        self.stems = self.stems.union(_STEMS.findall(letters))
+        """Keep the letters of a text, among which stems may be: others are in none of their tolerated spellings."""
+        self._letters += (text.encode("utf-8", "replace").translate(_LOWER_CASE, _NO_LETTERS),)
+        self._stems = None
         if "<" in text or "&lt" in text or "&#60" in text or "%3" in text or "\uff1c" in text or "\\u003" in text:
             self.types |= bracketed_types(text)
 
     def holds(self, stem: str) -> bool:
-        return stem.lower().encode() in self.stems
+        """Return whether a stem stands among the letters: looked for, and from some stems on looked up."""
+        sought = stem.lower().encode()
+        self._looks += 1
+        if self._looks <= _LOOKED_FOR:
+            return any(sought in letters for letters in self._letters)
+        if self._stems is None:
+            self._stems = frozenset(found for letters in self._letters for found in _STEMS.findall(letters))
+        return sought in self._stems

@@ -20,7 +20,7 @@ from llmguard.identity.operator_store import OperatorStore
 from llmguard.web.admin import operator_routers
 from llmguard.web.completions import COMPLETIONS, CompletionExchange
 from llmguard.web.cors import Preflight
-from llmguard.web.data_plane import Governed, Listing, NotFound, no_such_method, no_such_path
+from llmguard.web.data_plane import Application, Governed, Listing, NotFound, no_such_method, no_such_path
 from llmguard.web.doctor import DoctorPage
 from llmguard.web.embeddings import EMBEDDINGS, EmbeddingExchange
 from llmguard.web.exchange import OpenExchange
@@ -71,7 +71,7 @@ class Site:
     is_set: Callable[[str], bool] = bool  # any name is: for sites without providers
 
 
-def build_app(site: Site) -> FastAPI:
+def build_app(site: Site) -> Application:
     """Return the application. `/v1` is plain ASGI endpoints: FastAPI's body models cost more than a step."""
 
     @asynccontextmanager
@@ -89,12 +89,9 @@ def build_app(site: Site) -> FastAPI:
     app.add_exception_handler(GuardError, refusals.rule)
     app.add_exception_handler(sqlite3.Error, refusals.store)
     app.add_exception_handler(RequestValidationError, refusals.parameters)
+    governed = {path: Governed(services, path, exchange, site.response_ids) for path, exchange in _EXCHANGES.items()}
     app.router.routes += [
-        *(
-            route
-            for path, exchange in _EXCHANGES.items()
-            for route in _data_plane(services, path, POST=Governed(services, path, exchange, site.response_ids))
-        ),
+        *(route for path, endpoint in governed.items() for route in _data_plane(services, path, POST=endpoint)),
         *_data_plane(services, "/v1/models", GET=Listing(services, "/v1/models", list_models)),
         *_data_plane(services, "/v1/models/{model:path}", GET=ShowModel(services)),
         *_data_plane(services, "/v1/me", GET=Listing(services, "/v1/me", show_standing)),
@@ -107,7 +104,7 @@ def build_app(site: Site) -> FastAPI:
         *_doctor(site),
         Route("/{path:path}", NotFound(services, no_such_path)),
     ]
-    return app
+    return Application(app, governed)
 
 
 def _doctor(site: Site) -> list[Route]:

@@ -2,11 +2,13 @@
 
 import asyncio
 import zlib
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, Self
 
 from starlette.types import Receive, Scope
 
+from llmguard.domain.eager import Begun
 from llmguard.domain.errors import Refusal
 
 MOST_BODY_BYTES = 10 * 1024 * 1024
@@ -30,9 +32,12 @@ async def read_body(scope: Scope, receive: Receive) -> bytes:
     announced = headers.get(b"content-length", b"0")
     if announced.isdigit() and int(announced) > MOST_BODY_BYTES:
         raise _too_large()
+    receiving = Begun(_receive_all(receive))
+    if receiving.done:
+        return unpack(receiving.result)
     try:
         async with asyncio.timeout(LONGEST_BODY_SECONDS):
-            return unpack(await _receive_all(receive))
+            return unpack(await receiving)
     except TimeoutError:
         raise Refusal(
             "invalid_request",
@@ -96,30 +101,40 @@ def _too_large() -> Refusal:
     )
 
 
-@asynccontextmanager
-async def until_hung_up(receive: Receive, *, applies: Callable[[], bool]) -> AsyncIterator[None]:
-    """Run the block; if the client disconnects meanwhile and `applies()`, cancel it and return quietly.
+class HangUp:
+    """Cancels the block that it is entered around when the client disconnects, from `watch` on; the block ends quietly.
 
     A cancellation that comes from elsewhere (the server is stopping) is passed on.
     """
-    work = asyncio.current_task()
-    if work is None:
-        raise RuntimeError("a request is served by a task")
-    hung_up = False
 
-    async def watch() -> None:
-        nonlocal hung_up
-        while (await receive())["type"] != "http.disconnect":
+    def __init__(self, receive: Receive) -> None:
+        """Take what tells of the client; nothing is watched yet."""
+        self._receive = receive
+        self._work: asyncio.Task[Any] | None = None
+        self._watcher: asyncio.Task[None] | None = None
+        self._hung_up = False
+
+    def watch(self) -> None:
+        """Begin to listen, in the block: once nothing more is to be read of the body."""
+        self._work = asyncio.current_task()
+        self._watcher = asyncio.create_task(self._wait())
+
+    async def __aenter__(self) -> Self:
+        """Do nothing yet."""
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        """Stop listening; swallow the cancellation that was made here."""
+        if self._watcher is None or self._work is None:
+            return False
+        self._watcher.cancel()
+        return isinstance(error, asyncio.CancelledError) and self._hung_up and self._work.uncancel() == 0
+
+    async def _wait(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
             pass
-        if applies():
-            hung_up = True
-            work.cancel()
-
-    watcher = asyncio.create_task(watch())
-    try:
-        yield
-    except asyncio.CancelledError:
-        if not hung_up or work.uncancel() > 0:
-            raise
-    finally:
-        watcher.cancel()
+        self._hung_up = True
+        if self._work is not None:
+            self._work.cancel()

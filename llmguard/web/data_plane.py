@@ -5,13 +5,14 @@ A handler parses, calls one function, and presents. Nothing here decides.
 
 import logging
 import re
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
 
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from llmguard.domain.catalog import Caller
 from llmguard.domain.chat import ChatRequest, JsonObject
+from llmguard.domain.eager import Begun
 from llmguard.domain.errors import Fault, GuardError, Refusal
 from llmguard.gateway.pipeline import Incoming, authenticate, govern
 from llmguard.gateway.recorder import Record
@@ -20,7 +21,7 @@ from llmguard.idempotency.claims import Claim
 from llmguard.idempotency.store import KeptAnswer
 from llmguard.identity.scopes import check_preset
 from llmguard.registry.resolve import resolve_preset
-from llmguard.web.connection import HungUpError, read_body, until_hung_up
+from llmguard.web.connection import HangUp, HungUpError, read_body
 from llmguard.web.exchange import Arrival, Exchange, OpenExchange
 from llmguard.web.headers import Headers, answer_headers, cors_headers, note_own_ids, retry_headers
 from llmguard.web.response_ids import ResponseIds
@@ -29,6 +30,7 @@ from llmguard.web.wire import encode_json, error_body
 _log = logging.getLogger(__name__)
 _HOST = re.compile(r"[A-Za-z0-9.-]{1,253}(?::\d{1,5})?|\[[0-9a-fA-F:.]{2,45}\](?::\d{1,5})?")
 _PATHS = ("/chat/completions", "/responses", "/completions", "/embeddings", "/models", "/me")
+_SAID_AT_ONCE = 64  # events that are sent together at most, where a provider sends that many at once
 _JSON = [(b"content-type", b"application/json")]
 _KEPT_HEADERS = frozenset({b"x-llmguard-preset", b"x-llmguard-adjusted", b"x-llmguard-redactions"})
 _EVENT_STREAM = [
@@ -65,17 +67,24 @@ class Governed:
             return
         arrival = Arrival(body, door.record.trace.trace_id, credential.app, services.tokens, self._response_ids)
         exchange = self._exchange(arrival)
-        incoming = Incoming(door.authorization(), door.header(b"origin"), exchange.parse)
+        hang_up = HangUp(receive)
+
+        def parse() -> ChatRequest:
+            request = exchange.parse()
+            # A stream is cut off at the provider too, unless the caller can come back for it. A whole answer is waited
+            # for: it is billed anyway, and its usage is known only at its end.
+            if request.stream and door.claim is None:
+                hang_up.watch()
+            return request
+
+        incoming = Incoming(door.authorization(), door.header(b"origin"), parse)
         if isinstance(claim, KeptAnswer):
             await door.repeat(incoming, claim)
             return
         events = govern(services, door.record, incoming)
         door.claim = claim
-        # A stream is cut off at the provider too, unless the caller can come back for it. A whole answer is waited for:
-        # it is billed anyway, and its usage is known only at its end.
-        cut_off = until_hung_up(receive, applies=lambda: door.record.trace.stream and claim is None)
         try:
-            async with aclosing(events), cut_off:
+            async with aclosing(events), hang_up:
                 await door.answer(events, exchange)
         finally:
             if claim is not None:
@@ -87,11 +96,28 @@ class Governed:
         if key is None:
             return None
         claimed: Claim | KeptAnswer | None = None
-        async with until_hung_up(receive, applies=lambda: True):
+        async with HangUp(receive) as hang_up:
+            hang_up.watch()
             claimed = await self._services.claims.claim(app, key, self._endpoint, body)
         if claimed is None:
             raise HungUpError
         return claimed
+
+
+class Application:
+    """All of llmguard as one ASGI application; what apps send is served before FastAPI's middlewares and routes."""
+
+    def __init__(self, app: ASGIApp, governed: Mapping[str, Governed]) -> None:
+        """Serve `POST` to these paths straight away, everything else by `app`."""
+        self._app = app
+        self._governed = governed
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request, or the life of the application."""
+        endpoint: ASGIApp = self._app
+        if scope["type"] == "http" and scope["method"] == "POST":
+            endpoint = self._governed.get(scope["path"], self._app)
+        await endpoint(scope, receive, send)
 
 
 class Listing:
@@ -177,6 +203,7 @@ class _Door:
         self._started = False
         self.claim: Claim | None = None  # then what is sent is kept for whoever repeats the request
         self._events: list[bytes] = []
+        self._said: list[bytes] = []  # of a stream, and not sent yet
         self._broken: Callable[[JsonObject], bytes]  # how a stream that has begun says that it failed
         self.record = services.recorder.open(endpoint)
         note_own_ids(self.record.trace, self.header(b"x-request-id"), self.header(b"traceparent"))
@@ -196,17 +223,15 @@ class _Door:
         """Send a governed answer: whole or as a stream, or the error that ended it."""
         self._broken = exchange.broken
         try:
-            async for event in events:
+            async for event in self._as_they_come(events):
                 if not self.record.trace.stream:
                     content = encode_json(exchange.whole(event))
                     await self._keep(_JSON, content)
                     await self._send_whole(200, _JSON, content)
                 elif said := exchange.events(event):
-                    if not self._started:
-                        await self._start(200, _EVENT_STREAM)
+                    self._said.append(said)
                     if self.claim is not None:
                         self._events.append(said)
-                    await self._send({"type": "http.response.body", "body": said, "more_body": True})
             if self.record.trace.stream:
                 last = exchange.end()
                 await self._keep(_EVENT_STREAM, b"".join((*self._events, last)))
@@ -214,13 +239,32 @@ class _Door:
         except Exception as error:  # noqa: BLE001 - the border: whatever it is, the caller gets an answer of ours
             await self.fail(error)
 
+    async def _as_they_come(self, events: AsyncGenerator[JsonObject, None]) -> AsyncGenerator[JsonObject, None]:
+        """Yield the events; whenever the next one is not there yet, send first what was said."""
+        while True:
+            coming = Begun(anext(events, None))
+            if not coming.done or len(self._said) >= _SAID_AT_ONCE:
+                await self._say()
+            event = coming.result if coming.done else await coming
+            if event is None:
+                return
+            yield event
+
+    async def _say(self) -> None:
+        """Send what is said of a stream."""
+        if self._said:
+            if not self._started:
+                await self._start(200, _EVENT_STREAM)
+            said, self._said = b"".join(self._said), []
+            await self._send({"type": "http.response.body", "body": said, "more_body": True})
+
     async def fail(self, error: Exception, headers: Headers | None = None) -> None:
         """Answer with an error; a bug is said to be one, without its details."""
         if not isinstance(error, GuardError):
             _log.error("request %s failed: %s", self.record.trace.trace_id, type(error).__name__)
             error = Fault("internal_error", "llmguard itself failed on this request.", hint=self._report_hint())
         body = error_body(error, self.record.trace.trace_id, self._why())
-        if self._started:
+        if self._started or self._said:
             await self._end_stream(self._broken(body))
         else:
             await self.send_json(error.status, body, retry_headers(error) + (headers or []))
@@ -280,7 +324,8 @@ class _Door:
     async def _end_stream(self, last: bytes) -> None:
         if not self._started:
             await self._start(200, _EVENT_STREAM)
-        await self._send({"type": "http.response.body", "body": last})
+        said, self._said = b"".join((*self._said, last)), []
+        await self._send({"type": "http.response.body", "body": said})
 
     def _why(self) -> str:
         path = f"/why/{self.record.trace.trace_id}"

@@ -94,6 +94,31 @@ async def test_a_used_up_day_is_refused_until_midnight(ledger):
     assert e.value.code == "insufficient_quota"
 
 
+async def test_while_another_process_writes_a_reservation_waits_beside_the_loop(ledger, write_lock):
+    write_lock.execute("BEGIN IMMEDIATE")
+    waiting = asyncio.create_task(ledger.reserve("h1", APP, tokens(60)))
+    await asyncio.sleep(0.05)
+    assert not waiting.done()  # and this loop went on meanwhile
+    after = asyncio.create_task(ledger.reserve("h2", APP, tokens(60)))
+    await asyncio.sleep(0.05)
+
+    write_lock.execute("COMMIT")
+
+    assert (await waiting).amount.tokens == 60
+    with pytest.raises(QuotaRefusal):  # what came later did not overtake it
+        await after
+
+
+async def test_what_is_committed_at_once_is_brought_into_the_file_from_time_to_time(ledger, tmp_path):
+    for number in range(300):
+        ledger.settle(await ledger.reserve(f"h{number}", APP, tokens(1)), tokens(0))
+    await ledger.orphans()  # answered after what was asked of the thread before
+
+    with closing(sqlite3.connect(tmp_path / "state.db")) as connection:
+        _, in_log, in_file = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+    assert in_log == in_file < 4 * 300  # the log began anew
+
+
 async def test_a_released_hold_is_free_again(ledger):
     ledger.release(await ledger.reserve("h1", APP, tokens(100)))
     assert await booked(ledger) == (0, 0)

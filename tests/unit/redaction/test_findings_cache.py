@@ -1,4 +1,4 @@
-from llmguard.redaction.cache import FindingsCache, cache_key
+from llmguard.redaction.analyzer import FindingsCache, cache_key
 from llmguard.redaction.findings import Finding
 
 FINDING = Finding(0, 4, "PERSON", 0.85, "SpacyRecognizer")

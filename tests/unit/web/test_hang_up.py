@@ -2,7 +2,7 @@ import asyncio
 
 import pytest
 
-from llmguard.web.connection import until_hung_up
+from llmguard.web.connection import HangUp
 
 
 def hanging_up_after(seconds):
@@ -16,7 +16,8 @@ def hanging_up_after(seconds):
 async def test_work_is_cancelled_when_the_client_hangs_up():
     finished = False
 
-    async with until_hung_up(hanging_up_after(0), applies=lambda: True):
+    async with HangUp(hanging_up_after(0)) as hang_up:
+        hang_up.watch()
         await asyncio.sleep(30)
         finished = True
 
@@ -24,8 +25,8 @@ async def test_work_is_cancelled_when_the_client_hangs_up():
     assert asyncio.current_task().cancelling() == 0
 
 
-async def test_work_goes_on_where_it_does_not_apply():
-    async with until_hung_up(hanging_up_after(0), applies=lambda: False):
+async def test_work_goes_on_where_nobody_watches():
+    async with HangUp(hanging_up_after(0)):
         await asyncio.sleep(0.05)
         finished = True
 
@@ -34,7 +35,8 @@ async def test_work_goes_on_where_it_does_not_apply():
 
 async def test_cancellation_from_elsewhere_is_passed_on():
     async def work():
-        async with until_hung_up(hanging_up_after(30), applies=lambda: True):
+        async with HangUp(hanging_up_after(30)) as hang_up:
+            hang_up.watch()
             await asyncio.sleep(30)
 
     task = asyncio.create_task(work())
