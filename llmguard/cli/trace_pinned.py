@@ -6,7 +6,6 @@ from llmguard.domain.chat import JsonObject
 from llmguard.redaction.kept import KeptRules
 from llmguard.redaction.profiles import PROFILES_FILE
 from llmguard.registry.accepted import AcceptedRegistries
-from llmguard.registry.digest import content_digest
 from llmguard.registry.yaml_text import NotYaml, read_yaml
 from llmguard.settings import Settings
 
@@ -18,7 +17,7 @@ def pinned_facts(trace: JsonObject, settings: Settings) -> JsonObject:
 
     Content whose digest is not the one that the trace pins counts as not kept.
     """
-    content = _registry(str(trace.get("registry_digest")), settings)
+    content = AcceptedRegistries(settings.data / REGISTRY_FOLDER).content(str(trace.get("registry_digest")))
     preset = next((entry for entry in content.get("presets", ()) if _is_of(entry, trace)), None)
     model = content.get("models", {}).get((preset or {}).get("model"))
     profile = (preset or {}).get("redaction", "standard")
@@ -40,19 +39,12 @@ def _is_of(entry: dict[str, Any], trace: JsonObject) -> bool:  # Any: YAML
     return (entry.get("name"), entry.get("version")) == (trace.get("preset"), trace.get("preset_version"))
 
 
-def _registry(digest: str, settings: Settings) -> dict[str, Any]:  # Any: YAML
-    source = AcceptedRegistries(settings.data / REGISTRY_FOLDER).source(digest)
-    return _mapping(source.decode(errors="replace"), digest) if source is not None else {}
-
-
-def _mapping(text: str, digest: str | None = None) -> dict[str, Any]:  # Any: YAML
+def _mapping(text: str) -> dict[str, Any]:  # Any: YAML
     try:
         content = read_yaml(text)
     except NotYaml:
         return {}
-    if not isinstance(content, dict) or (digest is not None and content_digest(content) != digest):
-        return {}
-    return content
+    return content if isinstance(content, dict) else {}
 
 
 def _profile(digest: str, name: str, settings: Settings) -> Any:  # Any: YAML

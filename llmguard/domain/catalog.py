@@ -19,6 +19,7 @@ OnViolation = Literal["refuse", "clamp"]
 KeyEnvironment = Literal["production", "sandbox"]
 ScopeKind = Literal["app", "owner", "cost_center"]
 DEFAULT_TIME_ZONE = "UTC"
+RESPONDER_PREFIX = "responder:"  # before a person's name, where traces and ledger have an app's
 MediaRule = Literal["forbidden", "allowed"]
 ToolsRule = Literal["forbidden", "allowed"] | tuple[str, ...]  # a tuple names the only tools allowed
 
@@ -203,6 +204,22 @@ class App:
 
 
 @dataclass(frozen=True, slots=True)
+class ReplayPolicy:
+    """Who may send stored requests to a model again, each with a budget of their own, and which cost center pays."""
+
+    cost_center: str | None = None
+    responders: Mapping[str, Quota] = field(default_factory=dict)
+
+    def account(self, who: str) -> App | None:
+        """Return what a responder is charged as; None for everybody else. No app can have its name."""
+        quota = self.responders.get(who)
+        if quota is None or self.cost_center is None:
+            return None
+        name = f"{RESPONDER_PREFIX}{who}"
+        return App(name, who, "approved", Sensitivity.RESTRICTED, (), quota, self.cost_center)
+
+
+@dataclass(frozen=True, slots=True)
 class Registry:
     """One accepted registry file. `digest` is the SHA-256 of its canonical content, in hex."""
 
@@ -213,6 +230,7 @@ class Registry:
     apps: Mapping[str, App]
     overage: OveragePolicy = OveragePolicy()
     alerts: AlertPolicy = field(default_factory=AlertPolicy)
+    replay: ReplayPolicy = field(default_factory=ReplayPolicy)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,11 +13,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from llmguard.domain.catalog import Registry
+from llmguard.registry.digest import content_digest
 from llmguard.registry.price_figures import PriceFiles
+from llmguard.registry.yaml_text import NotYaml, read_yaml
 
 PRICES = "prices"
 _STATE = "accepted.json"
@@ -78,6 +81,21 @@ class AcceptedRegistries:
             return self._source_path(digest).read_bytes()
         except FileNotFoundError:
             return None
+
+    def content(self, digest: str) -> dict[str, Any]:
+        """Return what was accepted under a digest, parsed; nothing if it is not kept, or not what it was.
+
+        Args:
+            digest: of the registry, as traces pin it.
+        """
+        source = self.source(digest)
+        if source is None:
+            return {}
+        try:
+            content = read_yaml(source.decode("utf-8-sig"))
+        except (NotYaml, UnicodeDecodeError):
+            return {}
+        return content if isinstance(content, dict) and content_digest(content) == digest else {}
 
     def accept(self, registry: Registry, source: bytes) -> dict[str, str]:
         """Record a registry that was checked, and return the preset digests that count now.

@@ -1,6 +1,6 @@
 """From a checked file to the frozen registry that requests are served by."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import groupby
 from typing import Any
@@ -17,6 +17,7 @@ from llmguard.domain.catalog import (
     Quota,
     QuotaScope,
     Registry,
+    ReplayPolicy,
     Sensitivity,
 )
 from llmguard.domain.money import UNKNOWN_PRICE, Price, ServiceTier, TokenKind, Variant, to_nano_usd
@@ -33,6 +34,7 @@ from llmguard.registry.entries import (
     QuotasEntry,
     RatesEntry,
     RegistryFile,
+    ReplayEntry,
     RuleEntry,
     TargetEntry,
 )
@@ -57,7 +59,24 @@ def build_registry(file: RegistryFile, document: Document, digest: str, prices: 
         apps={name: _app(name, entry, file.quotas) for name, entry in file.apps.items()},
         overage=_overage(file.overage),
         alerts=alert_policy(file.alerts),
+        replay=_replay(file.replay),
     )
+
+
+def pinned_preset(content: Mapping[str, Any], preset_id: str, digest: str, model: Model) -> Preset | None:
+    """Return a preset of an older registry as it was, on a model of today; None if it is not there.
+
+    Args:
+        content: the older registry, as it was parsed.
+        preset_id: `name@version`.
+        digest: of the preset, as its traces pin it.
+        model: answers for it; its fallbacks are left out.
+    """
+    for written in content.get("presets", ()):
+        if f"{written.get('name')}@{written.get('version')}" == preset_id:
+            entry = PresetEntry.model_validate(dict(written) | {"fallbacks": []})
+            return _preset(entry, {entry.model: model}, digest)
+    return None
 
 
 def _provider(name: str, entry: ProviderEntry) -> Provider:
@@ -210,6 +229,13 @@ def _overage(entry: OverageEntry) -> OveragePolicy:
         second_approver_above=_quota(entry.second_approver_above),
         longest_days=entry.longest_days,
     )
+
+
+def _replay(entry: ReplayEntry | None) -> ReplayPolicy:
+    if entry is None:
+        return ReplayPolicy()
+    quotas = {who: _quota(quota, quota.time_zone) for who, quota in entry.responders.items()}
+    return ReplayPolicy(entry.cost_center, quotas)
 
 
 def _quota(entry: QuotaEntry, time_zone: str = DEFAULT_TIME_ZONE) -> Quota:

@@ -238,6 +238,15 @@ class OverageEntry(Entry):
     longest_days: int = Field(92, ge=1, le=366, description="How many days a grant may last.")
 
 
+class ReplayEntry(Entry):
+    """Who may send stored requests to a model again, and what that may cost; never charged to the app."""
+
+    cost_center: Text = Field(description='Who pays for live replays; in quotes, as in "4711".')
+    responders: dict[Text, SharedQuotaEntry] = Field(
+        min_length=1, description="What each may use, by e-mail address, as in fin@example.com: {usd_per_month: 5}."
+    )
+
+
 class AppEntry(Entry):
     """A micro app in the catalog."""
 
@@ -275,6 +284,7 @@ class RegistryFile(Entry):
     alerts: AlertsEntry = Field(
         AlertsEntry.model_validate({}), description="Webhooks for limits, expiring apps, overage and unusual use."
     )
+    replay: ReplayEntry | None = Field(None, description="Who may replay traces live, each with a budget.")
 
 
 def entry_at(loc: tuple[str | int, ...]) -> type[Entry] | None:
@@ -305,5 +315,7 @@ _ENTRIES: dict[tuple[str, ...], type[Entry]] = {
     ("quotas", "cost_centers", "*"): SharedQuotaEntry,
     ("overage",): OverageEntry,
     ("overage", "second_approver_above"): QuotaEntry,
+    ("replay",): ReplayEntry,
+    ("replay", "responders", "*"): SharedQuotaEntry,
     **ALERT_ENTRIES,
 }

@@ -173,4 +173,9 @@ def a_registry(
             expires: 2026-01-31
             presets: [echo]
             quota: {{requests_per_minute: 10}}
+        replay:
+          cost_center: "9000"
+          responders:
+            ana@example.com: {{tokens_per_day: 1000000, usd_per_month: 5}}
+            ben@example.com: {{requests_per_minute: 2}}
     """)
