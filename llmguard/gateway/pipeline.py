@@ -87,6 +87,7 @@ def authenticate(services: Services, record: Record, registry: Registry, incomin
 
 def resolve(services: Services, record: Record, registry: Registry, caller: Caller, request: ChatRequest) -> Preset:
     """Step 2: return the preset that the app named in `model`."""
+    record.asked(request.model, registry)
     preset = resolve_preset(registry, caller.app, request.model, today=services.clock.now().date())
     record.resolved(preset, stream=request.stream)
     if caller.scope is not None:

@@ -37,6 +37,7 @@ from llmguard.traces.spool import Spool
 _log = logging.getLogger(__name__)
 _HUNG_UP_STATUS = 499  # nginx's status for a client that closed the connection
 _MILLION = 1_000_000
+_LONGEST_VERSION = 5  # digits; longer numbers may be somebody's
 
 
 class Recorder:
@@ -129,6 +130,12 @@ class Record(AbstractAsyncContextManager["Record"]):
         trace.team = app.team
         trace.registry_digest = registry.digest
         self._step("authenticate")
+
+    def asked(self, model: str, registry: Registry) -> None:
+        """Step 2 begins; what was asked for is kept, for a refusal, if it names a preset."""
+        name, _, version = model.partition("@")
+        if name in registry.presets and (not version or (version.isdecimal() and len(version) <= _LONGEST_VERSION)):
+            self.trace.decision = {"asked": {"model": model}}
 
     def resolved(self, preset: Preset, *, stream: bool) -> None:
         """Step 2 is done: which preset answers."""

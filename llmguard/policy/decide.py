@@ -1,12 +1,12 @@
 """Step 3, decide: all rules at once over one request; refuses with every reason, knows no provider and no text."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 
 from llmguard.domain.catalog import App, Model, Preset
 from llmguard.domain.chat import ChatRequest, JsonObject
 from llmguard.domain.errors import Refusal, RefusalCode
-from llmguard.policy.parameters import MAX_TOKENS, settle_parameters
+from llmguard.policy.parameters import MAX_TOKENS, keepable, settle_parameters
 from llmguard.policy.rules import (
     Objection,
     allowed_models,
@@ -33,16 +33,20 @@ class Decision:
         adjusted: the parameters that were clamped, by the app's names for them.
         models: targets to try, in order; never empty when allowed.
         objections: every reason against the request; empty means allowed.
+        asked: of a request that is not allowed: the parameters that it asked for, as far as traces may keep them.
     """
 
     parameters: JsonObject
     adjusted: tuple[str, ...]
     models: tuple[Model, ...]
     objections: tuple[Objection, ...]
+    asked: JsonObject = field(default_factory=dict)
 
     def as_json(self) -> JsonObject:
         """Return it as the trace keeps it: the outcome with all reasons."""
+        asked: JsonObject = {"asked": {"parameters": self.asked}} if self.asked else {}
         return {
+            **asked,
             "allowed": not self.objections,
             "adjusted": list(self.adjusted),
             "reasons": [
@@ -95,11 +99,13 @@ def decide(app: App, preset: Preset, request: ChatRequest) -> Decision:
     ]
     parameters = settled.parameters
     if MAX_TOKENS not in parameters and request.inputs is None:
-        parameters[MAX_TOKENS] = _output_limit(preset)
-    return Decision(parameters, settled.adjusted, allowed_models(app, preset), tuple(objections))
+        parameters[MAX_TOKENS] = default_output_tokens(preset)
+    asked = keepable(request.parameters) if objections else {}
+    return Decision(parameters, settled.adjusted, allowed_models(app, preset), tuple(objections), asked)
 
 
-def _output_limit(preset: Preset) -> int:
+def default_output_tokens(preset: Preset) -> int:
+    """Return the output limit of requests that name none."""
     rule = preset.parameters.get(MAX_TOKENS) or preset.parameters.get("max_completion_tokens")
     if rule is not None and rule.maximum is not None:
         return int(rule.maximum)

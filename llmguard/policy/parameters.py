@@ -40,6 +40,13 @@ _ASKS_NOTHING: dict[str, tuple[Any, ...]] = {  # Any: JSON values
 # Labels for whoever reads OpenAI's dashboards: an answer is the same without them, so they stay behind. They often
 # name a person.
 _LABELS = frozenset({"user", "safety_identifier", "prompt_cache_key"})
+# Numbers and switches that set a model and could be about nobody; a seed, or an unknown field, could be.
+_SETTINGS = frozenset(
+    {
+        *("temperature", "top_p", "n", "max_tokens", "max_completion_tokens", "presence_penalty", "frequency_penalty"),
+        *("logprobs", "top_logprobs", "parallel_tool_calls", "store"),
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +112,11 @@ def settle_parameters(preset: Preset, asked: JsonObject, spoken: Mapping[str, st
             violations.append(Violation(word, f"{outcome.problem} (preset {preset.id})", _hint(preset, word, rule)))
     _fill_defaults(rules, parameters)
     return Settled(parameters, tuple(adjusted), tuple(violations))
+
+
+def keepable(asked: JsonObject) -> JsonObject:
+    """Return what a trace may keep of parameters that were not redacted: short numbers of those that set a model."""
+    return {name: value for name, value in asked.items() if name in _SETTINGS and _is_shown(value)}
 
 
 def has_tools(asked: JsonObject) -> bool:
@@ -187,9 +199,13 @@ def _like(number: float) -> JsonScalar:
 
 def _shown(value: Any) -> str:
     """Return a value for a message; texts, structures and long numbers may be personal: only their kind is said."""
-    if isinstance(value, bool | int | float) and len(repr(value)) <= _LONGEST_SHOWN:
+    if _is_shown(value):
         return repr(value)
     return "a number of many digits" if isinstance(value, int | float) else f"a {type(value).__name__}"
+
+
+def _is_shown(value: Any) -> bool:
+    return isinstance(value, bool | int | float) and len(repr(value)) <= _LONGEST_SHOWN
 
 
 def _range_words(rule: ParameterRule) -> str:

@@ -3,7 +3,7 @@ import math
 import pytest
 
 from llmguard.domain.catalog import ParameterRule
-from llmguard.policy.parameters import settle_parameters
+from llmguard.policy.parameters import keepable, settle_parameters
 from tests.support.builders import a_preset
 
 RANGE = ParameterRule(minimum=0, maximum=0.3, default=0.1)
@@ -201,3 +201,9 @@ def test_number_of_many_digits_is_not_repeated():
     [violation] = settle_parameters(a_locked_preset(), {"temperature": 4111111111111111}).violations
 
     assert "4111" not in violation.message
+
+
+def test_of_what_was_asked_a_trace_keeps_short_numbers_of_settings_alone():
+    asked = {"temperature": 0.9, "store": True, "top_p": "Anna", "n": 123456789, "seed": 4711, "employee": 4711}
+
+    assert keepable(asked) == {"temperature": 0.9, "store": True}
