@@ -9,7 +9,7 @@ import signal
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
-from prometheus_client import REGISTRY
+from prometheus_client import REGISTRY, CollectorRegistry
 
 from llmguard.audit.log import AuditLog
 from llmguard.domain.catalog import App, Registry
@@ -37,6 +37,7 @@ from llmguard.redaction.redactor import Redactor
 from llmguard.registry.accepted import AcceptedRegistries
 from llmguard.registry.finding import Finding, RegistryInvalid
 from llmguard.registry.live import LiveRegistry
+from llmguard.replay.live import Parts
 from llmguard.settings import Settings
 from llmguard.traces.reader import TraceReader
 from llmguard.traces.spool import Spool
@@ -183,6 +184,43 @@ def _settle_memory() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS, *gc.get_threshold()[1:])
+
+
+@asynccontextmanager
+async def open_replay(settings: Settings, environ: Mapping[str, str]) -> AsyncIterator[Parts]:
+    """Yield the parts of live replays, on the files of a gateway that may run or not.
+
+    Its registry is the one in force. Traces go into a segment of its own; the ingester, or the next reader, takes it.
+
+    Raises:
+        RegistryInvalid, RedactionInvalid: the CoE's files have findings, and there are no earlier ones.
+        sqlite3.Error, OSError: the data folder cannot be used.
+    """
+    clock, name, tokens = SystemClock(), worker_name(), TokenCounter()
+    analyzer = Analyzer.load(settings.redaction, cache=settings.redaction_cache)
+    KeptRules(settings.data / "redaction-rules", (settings.secret,)).keep(analyzer.digest, analyzer.files)
+    accepted = AcceptedRegistries(settings.data / "registry")
+    registry = LiveRegistry(settings.registry, accepted, lambda: analyzer.profiles, on_findings=_log_findings).current
+    ledger, spool = Ledger(settings.data / "state.db", clock, name), Spool(settings.data / "spool", name)
+    providers = Providers(environ=environ, clock=clock, tokens=tokens)
+    recorder = Recorder(spool, ledger, tokens, Metrics(CollectorRegistry()), clock)
+    async with AsyncExitStack() as stopping:  # from the last to the first, as a worker does
+        stopping.callback(spool.close)
+        ledger.start()
+        stopping.push_async_callback(ledger.close)
+        stopping.push_async_callback(providers.close)
+        stopping.push_async_callback(recorder.drain)
+        yield Parts(
+            clock=clock,
+            registry=registry,
+            accepted=accepted,
+            redactor=Redactor(analyzer, settings.secret),
+            tokens=tokens,
+            ledger=ledger,
+            providers=providers,
+            recorder=recorder,
+            environ=environ,
+        )
 
 
 async def _end(watchers: Sequence[asyncio.Task[None]]) -> None:

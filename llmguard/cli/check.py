@@ -2,6 +2,7 @@
 
 import sys
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import click
@@ -11,15 +12,29 @@ from llmguard.cli.output import print_json
 from llmguard.cli.registry_file import check_files
 from llmguard.registry.schema import registry_schema
 
+CASES_FOLDER = "cases"  # beside the registry
 _FINDINGS = 1
 
 
 @click.command()
 @click.option("--schema", is_flag=True, help="Print the JSON Schema of registry.yaml for editors, and do nothing else.")
+@click.option(
+    "--cases",
+    metavar="[DIR]",
+    is_flag=False,
+    flag_value="",
+    help="Ask the regression cases of DIR of this registry, too [cases/ beside the registry].",
+)
+@click.option("--live", is_flag=True, help="With --cases: ask the models, too, on the budget of --as.")
+@click.option("--as", "who", metavar="WHO", help="Who asks live: an e-mail address under replay in registry.yaml.")
 @as_json_option
 @place_options
-def command(*, schema: bool, as_json: bool, **places: str | None) -> None:
+def command(
+    *, schema: bool, cases: str | None, live: bool, who: str | None, as_json: bool, **places: str | None
+) -> None:
     """Check registry.yaml and redaction/; exits 1 when there are findings."""
+    if (live and cases is None) or live != bool(who):
+        raise click.UsageError("--live goes with --cases and --as WHO, whose budget pays.")
     if schema:
         print_json(registry_schema())
         return
@@ -29,8 +44,16 @@ def command(*, schema: bool, as_json: bool, **places: str | None) -> None:
     for broken in rules.findings:
         text = f"{settings.redaction.name}/{broken}"
         findings.append({"line": None, "column": None, "value": None} | asdict(broken) | {"text": text})
+    asked: list[dict[str, Any]] = []
+    if cases is not None and registry.registry is not None:
+        from llmguard.cli.check_cases import case_findings  # noqa: PLC0415 - who checks files alone does without it
+
+        folder = Path(cases) if cases else settings.registry.parent / CASES_FOLDER
+        asked = case_findings(settings, registry.registry, folder, who)
+        findings += [one for one in asked if one["text"] is not None]
     if as_json:
-        print_json({"ok": not findings, "findings": findings})
+        more = {"cases": len(asked)} if cases is not None else {}
+        print_json({"ok": not findings, "findings": findings} | more)
     else:
         for finding in findings:
             click.echo(finding["text"])
@@ -43,4 +66,5 @@ def command(*, schema: bool, as_json: bool, **places: str | None) -> None:
             f"{settings.registry.name} and {settings.redaction.name}/ are valid: {len(accepted.models)} models, "
             f"{len(accepted.presets)} presets, {len(accepted.apps)} apps, {len(rules.profiles)} redaction profiles; "
             f"registry digest {accepted.digest[:12]}."
+            f"{f' {len(asked)} cases are decided as they were.' if cases is not None else ''}"
         )
