@@ -11,5 +11,7 @@ from llmguard.wiring import Worker
 
 def create_app() -> Application:
     """Return the application of one worker, set up from the environment."""
+    from llmguard.preloaded import READY  # noqa: PLC0415 - it imports this module, and takes seconds unless it was
+
     configure_logging()
-    return build_app(Worker(load_settings(os.environ), os.environ).site)
+    return build_app(Worker(load_settings(os.environ), os.environ, READY).site)

@@ -8,6 +8,9 @@ import os
 import signal
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 from prometheus_client import REGISTRY, CollectorRegistry
 
@@ -39,7 +42,6 @@ from llmguard.registry.finding import Finding, RegistryInvalid
 from llmguard.registry.live import LiveRegistry
 from llmguard.replay.live import Parts
 from llmguard.settings import Settings
-from llmguard.traces.reader import TraceReader
 from llmguard.traces.spool import Spool
 from llmguard.web.app import Site
 from llmguard.web.probes import Probes
@@ -55,14 +57,26 @@ class UnusableRulesError(Exception):
     """The CoE's files cannot be used, and there are no earlier ones to go on with."""
 
 
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """Parts that take long to make, and that workers can share."""
+
+    tokens: TokenCounter
+    analyzer: Analyzer | None = None
+
+
 class Worker:
     """One server process: every part, wired, with its start and stop."""
 
-    def __init__(self, settings: Settings, environ: Mapping[str, str]) -> None:
-        """Build all parts; nothing runs before `running` is entered."""
+    def __init__(self, settings: Settings, environ: Mapping[str, str], ready: Ready | None = None) -> None:
+        """Build all parts, or take what is ready; nothing runs before `running` is entered."""
+        ready = ready or Ready(TokenCounter())
         clock, name = SystemClock(), worker_name()
         self._rules_changed = asyncio.Event()
-        self._analyzer = LiveAnalyzer(settings.redaction, cache=settings.redaction_cache, on_reload=self._use_rules)
+        self._analyzer = LiveAnalyzer(
+            settings.redaction, cache=settings.redaction_cache, on_reload=self._use_rules, ready=ready.analyzer
+        )
+        self._ready = self._analyzer.current is ready.analyzer
         self._kept_rules = KeptRules(settings.data / "redaction-rules", (settings.secret,))
         self._keep_rules(self._analyzer.current)
         self._registry = LiveRegistry(
@@ -76,7 +90,7 @@ class Worker:
         self._keyring = Keyring(keys, clock)
         self._ledger = Ledger(settings.data / "state.db", clock, name)
         self._spool = Spool(settings.data / "spool", name)
-        self._tokens = TokenCounter()
+        self._tokens = ready.tokens
         metrics = Metrics(REGISTRY)
         self._providers = Providers(environ=environ, clock=clock, tokens=self._tokens, on_circuit=metrics.count_circuit)
         self._secret = settings.secret
@@ -102,7 +116,7 @@ class Worker:
         self.site = Site(
             self._services,
             probes,
-            TraceReader(settings.data).show,
+            _TraceShow(settings.data),
             self._running,
             ResponseIds(settings.secret),
             OperatorStore(settings.data / "state.db", settings.secret, clock),
@@ -149,7 +163,8 @@ class Worker:
     async def _running(self) -> AsyncIterator[None]:
         """Start every part, watch the CoE's files and the keys, and stop in the opposite order."""
         self._tokens.load()
-        await asyncio.to_thread(self._analyzer.current.warm_up)
+        if not self._ready:
+            await asyncio.to_thread(self._analyzer.current.warm_up)
         self._ledger.start()
         await self._providers.start({provider.kind for provider in self._registry.current.providers.values()})
         stop = asyncio.Event()
@@ -223,6 +238,19 @@ async def open_replay(settings: Settings, environ: Mapping[str, str]) -> AsyncIt
         )
 
 
+class _TraceShow:
+    """Shows traces. DuckDB (40 MB) is loaded for the first one: most workers show none."""
+
+    def __init__(self, data: Path) -> None:
+        self._data = data
+
+    def __call__(self, trace_id: str) -> dict[str, Any] | None:
+        """Return a trace by its id; blocks."""
+        from llmguard.traces.reader import TraceReader  # noqa: PLC0415 - see above
+
+        return TraceReader(self._data).show(trace_id)
+
+
 async def _end(watchers: Sequence[asyncio.Task[None]]) -> None:
     await asyncio.gather(*watchers, return_exceptions=True)
 
@@ -235,7 +263,7 @@ async def _stop_without_parent(stop: asyncio.Event) -> None:
     while not stop.is_set():
         with suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), _CHECK_SECONDS)
-        if os.getppid() != starter.pid:
+        if not starter.is_alive():  # which may not be our parent: that is the process that we were forked from
             _log.error("the llmguard process that started this worker is gone; stopping")
             signal.raise_signal(signal.SIGTERM)
             return

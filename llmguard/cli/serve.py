@@ -10,13 +10,16 @@ import sys
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from multiprocessing.context import ForkServerContext
 from pathlib import Path
 
 import click
 
 from llmguard.cli.banner import Banner, issue_demo_key, issue_first_token, print_when_ready
+from llmguard.cli.forking import ForkedError, begin_loading, call_in_fork
 from llmguard.cli.main import fail
 from llmguard.cli.options import place_options, settings_from
+from llmguard.domain.catalog import App
 from llmguard.logs import configure_logging
 from llmguard.redaction.workers import bound_blas_threads
 from llmguard.settings import Settings
@@ -53,21 +56,39 @@ def command(  # noqa: PLR0913 - click passes one argument an option
         "made", registry=registry, redaction=redaction, data=data, host=host, port=port, workers=workers
     )
     _export(settings)
-    from llmguard.cli.alerting import Alerting  # noqa: PLC0415 - as below
-    from llmguard.cli.recovery import Recovery  # noqa: PLC0415 - heavy imports, after the variables they read are set
-    from llmguard.wiring import UnusableRulesError, prepare  # noqa: PLC0415
-
-    try:
-        demo_app = prepare(settings)
-    except UnusableRulesError as error:
-        fail(f"the CoE's files have findings, and none were accepted before:\n{error}")
+    forks = begin_loading()
     listener = _listen(settings)
+    from llmguard.cli.alerting import Alerting  # noqa: PLC0415 - as below
+    from llmguard.cli.recovery import Recovery  # noqa: PLC0415 - imported while the others load
+
+    demo_app = _prepared(forks, settings)
     demo = issue_demo_key(settings, demo_app) if demo_key and demo_app is not None else None
     first_token = issue_first_token(settings) if operator_token else None
     banner = Banner(settings, listener.getsockname()[1], demo, first_token)
     with _ingester(settings), Recovery(settings), Alerting(settings, os.environ):
         print_when_ready(banner)
-        _run_workers(settings, listener)
+        _run_workers(forks, settings, listener)
+
+
+def _prepared(forks: ForkServerContext, settings: Settings) -> App | None:
+    """Check what serving needs, in a process that has it loaded; return the app that a demo key is for."""
+    try:
+        unusable, app = call_in_fork(forks, _prepare, settings)
+    except ForkedError:
+        fail("nobody could check whether the CoE's files can be used; what is written above says why")
+    if unusable is not None:
+        fail(f"the CoE's files have findings, and none were accepted before:\n{unusable}")
+    return app
+
+
+def _prepare(settings: Settings) -> tuple[str | None, App | None]:
+    """Return what makes the CoE's files unusable, if anything does, or the app that a demo key is for."""
+    from llmguard.wiring import UnusableRulesError, prepare  # noqa: PLC0415 - loaded already where this runs
+
+    try:
+        return None, prepare(settings)
+    except UnusableRulesError as error:
+        return str(error), None
 
 
 def _export(settings: Settings) -> None:
@@ -117,10 +138,12 @@ def _listen(settings: Settings) -> socket.socket:
     return listener
 
 
-def _run_workers(settings: Settings, listener: socket.socket) -> None:
-    from uvicorn import Config  # noqa: PLC0415 - only `serve` needs it
+def _run_workers(forks: ForkServerContext, settings: Settings, listener: socket.socket) -> None:
+    from uvicorn import Config, _subprocess  # noqa: PLC0415 - only `serve` needs it
     from uvicorn.supervisors import Multiprocess  # noqa: PLC0415
 
+    # uvicorn starts its workers as new interpreters; it has no setting for another way.
+    _subprocess.spawn = forks  # type: ignore[assignment]
     config = Config(
         "llmguard.asgi:create_app",
         factory=True,

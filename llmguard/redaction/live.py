@@ -8,7 +8,7 @@ from pathlib import Path
 import watchfiles
 
 from llmguard.redaction.analyzer import Analyzer
-from llmguard.redaction.profiles import RedactionInvalid, RuleFinding
+from llmguard.redaction.profiles import RedactionInvalid, RuleFinding, read_files
 
 _logger = logging.getLogger(__name__)
 _POLL_SECONDS = 1.0  # some file systems report no changes: look at the files' times and sizes as well
@@ -25,13 +25,19 @@ class LiveAnalyzer:
     """
 
     def __init__(
-        self, folder: Path, *, cache: Path | None = None, on_reload: Callable[[Analyzer], None] = lambda _: None
+        self,
+        folder: Path,
+        *,
+        cache: Path | None = None,
+        on_reload: Callable[[Analyzer], None] = lambda _: None,
+        ready: Analyzer | None = None,
     ) -> None:
         """Load the folder.
 
         Args:
             folder: the CoE's `redaction/`.
             cache: a folder of this user alone for compiled patterns, such as `redaction-cache` in the data folder.
+            ready: an analyzer that was made before, of this folder as it is or as it was.
             on_reload: is called with each newer analyzer as it takes over.
 
         Raises:
@@ -40,7 +46,8 @@ class LiveAnalyzer:
         self._folder = folder
         self._on_reload = on_reload
         self._stamp = _stamp(folder)
-        self.current = Analyzer.load(folder, cache=cache)
+        is_fresh = ready is not None and read_files(folder) == ready.files
+        self.current = ready if ready and is_fresh else Analyzer.load(folder, previous=ready, cache=cache)
         self.findings: tuple[RuleFinding, ...] = ()
 
     async def watch(self, stop: asyncio.Event) -> None:

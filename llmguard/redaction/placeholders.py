@@ -16,7 +16,6 @@ knows nothing about requests.
 
 import hmac
 import re
-import sys
 import unicodedata
 from collections.abc import Container, Sequence
 from typing import NamedTuple
@@ -202,10 +201,12 @@ _ALL_BUT_MARKS = re.compile(f"[^{_MARKS}]+")
 # Letters and digits of mathematics, each of which Unicode's NFKC makes one of ASCII or Greek.
 _MATHEMATICAL = range(0x1D400, 0x1D800)
 
+_AFTER_BLANKS = 0x3001  # no Unicode version has a blank (Zs) after U+3000; reading all of it takes a tenth of a second
+
 
 def _table() -> dict[int, str]:
     alike = {code: unicodedata.normalize("NFKC", chr(code)) for code in _MATHEMATICAL}
-    blanks = (code for code in range(128, sys.maxunicode + 1) if unicodedata.category(chr(code)) == "Zs")
+    blanks = (code for code in range(128, _AFTER_BLANKS) if unicodedata.category(chr(code)) == "Zs")
     full = {code: chr(code - _AS_WIDE_AS_ASCII) for code in _FULL_WIDTH if chr(code) not in _BRACKETS}
     return alike | full | dict.fromkeys(blanks, " ") | dict.fromkeys(map(ord, _DASHES), "-")
 
