@@ -38,14 +38,14 @@ def command(
     if schema:
         print_json(registry_schema())
         return
-    settings = settings_from("optional", **places)
+    settings = settings_from("needed" if live else "optional", **places)
     registry, rules = check_files(settings)
     findings: list[dict[str, Any]] = [asdict(finding) | {"text": str(finding)} for finding in registry.findings]
     for broken in rules.findings:
         text = f"{settings.redaction.name}/{broken}"
         findings.append({"line": None, "column": None, "value": None} | asdict(broken) | {"text": text})
     asked: list[dict[str, Any]] = []
-    if cases is not None and registry.registry is not None:
+    if cases is not None and registry.registry is not None and not findings:
         from llmguard.cli.check_cases import case_findings  # noqa: PLC0415 - who checks files alone does without it
 
         folder = Path(cases) if cases else settings.registry.parent / CASES_FOLDER

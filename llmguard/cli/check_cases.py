@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import sqlite3
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -38,17 +39,23 @@ def case_findings(settings: Settings, registry: Registry, folder: Path, who: str
     judged = [(path, case, judge(case, registry, today)) for path, case in cases]
     if who is None:
         return [_finding(path, case, result, result.problems) for path, case, result in judged]
-    return asyncio.run(_answered(settings, judged, who))
+    try:
+        return asyncio.run(_answered(settings, judged, who))
+    except (OSError, sqlite3.Error) as error:
+        fail(f"the data folder {settings.data} cannot be used ({type(error).__name__}); check its rights and its disk.")
+    except CannotReplay as reason:
+        fail(str(reason))
 
 
 async def _answered(settings: Settings, judged: list[tuple[Path, Case, Judged]], who: str) -> list[Finding]:
     """Return the same with what the models answer, for cases that are decided as expected and are let through."""
-    from llmguard.replay.live import answer_case  # noqa: PLC0415 - imports every part of the gateway: seconds
+    from llmguard.replay.live import account_of, answer_case  # noqa: PLC0415 - imports every part of the gateway: seconds
     from llmguard.wiring import open_replay  # noqa: PLC0415 - as above
 
     found = []
     hidden = not sys.stderr.isatty()
     async with open_replay(settings, os.environ) as parts:
+        account_of(parts.registry, who)
         with click.progressbar(judged, label="Asking", file=sys.stderr, hidden=hidden) as progress:
             for path, case, result in progress:
                 problems = result.problems
@@ -65,5 +72,5 @@ def _finding(path: Path, case: Case, result: Judged, problems: tuple[str, ...]) 
     preset = None if result.preset is None else result.preset.id
     under = f" under {preset}" if preset else ""
     was = f" (it was {case.decided_by})" if case.decided_by not in (None, preset) else ""
-    text = f"{path}: {case.app}{under}{was}: {'; '.join(problems)}." if problems else None
+    text = f"{path}: {case.app}{under}{was}: {'; '.join(problems).rstrip('.')}." if problems else None
     return {"file": str(path), "trace": case.trace, "app": case.app, "preset": preset, "text": text}

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import sqlite3
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -80,6 +81,8 @@ def replay_rows(settings: Settings, rows: Iterable[JsonObject], total: int, opti
         asyncio.run(_ask_all(settings, rows, report, options))
     except CannotReplay as reason:
         fail(str(reason))
+    except (OSError, sqlite3.Error) as error:
+        fail(f"the data folder {settings.data} cannot be used ({type(error).__name__}); check its rights and its disk.")
     except (RegistryInvalid, RedactionInvalid) as error:
         fail(f"the CoE's files have findings:\n{error}")
     return report.close()

@@ -132,7 +132,7 @@ class Record(AbstractAsyncContextManager["Record"]):
         self._step("authenticate")
 
     def asked(self, model: str, registry: Registry) -> None:
-        """Step 2 begins; what was asked for is kept, for a refusal, if it names a preset."""
+        """Step 2 begins: what was asked for is kept if it names a preset, unless the preset that answers tells it."""
         name, _, version = model.partition("@")
         if name in registry.presets and (not version or (version.isdecimal() and len(version) <= _LONGEST_VERSION)):
             self.trace.decision = {"asked": {"model": model}}
@@ -147,7 +147,10 @@ class Record(AbstractAsyncContextManager["Record"]):
     def decided(self, decision: Decision) -> None:
         """Step 3 is done, for or against the request."""
         self.adjusted = decision.adjusted
-        self.trace.decision, self.trace.policy_digest = decision.as_json(), POLICY_DIGEST
+        told, asked = decision.as_json(), self.trace.decision.get("asked")
+        if asked is not None and (decision.objections or "@" in asked["model"]):
+            told["asked"] = asked | told.get("asked", {})
+        self.trace.decision, self.trace.policy_digest = told, POLICY_DIGEST
         self._step("decide")
 
     def redacted(self, redactor: Redactor, redacted: Redacted) -> None:

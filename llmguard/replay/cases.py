@@ -193,7 +193,8 @@ def _answered(stored: Stored, registry: Registry, accepted: AcceptedRegistries) 
     then = preset_then(stored, registry, accepted, _any_model(registry))
     asked = without_defaults(request_then(sent, stored, then), then)
     return CaseRequest(
-        model=then.name,
+        model=(stored.decision.get("asked") or {}).get("model")
+        or then.name,  # with a version only if the app named one
         parameters=asked.parameters,
         stream=asked.stream,
         messages=asked.messages,

@@ -17,6 +17,7 @@ from llmguard.replay.offline import replay_offline
 
 EMBEDDINGS: Final = "/v1/embeddings"
 _BODY: Final = frozenset({"model", "messages", "input", "stream", "stream_options", "encoding_format"})
+_OK: Final = 200
 _OUTPUT_LIMITS: Final = (MAX_TOKENS, "max_completion_tokens")
 
 
@@ -66,6 +67,8 @@ def require_sent(stored: Stored) -> JsonObject:
         CannotReplay: nothing was, or it was too large to be kept.
     """
     sent = stored.sent
+    if sent is None and stored.row["status"] == _OK:
+        raise CannotReplay(f"It asked no model ({stored.row['endpoint']}), so there is nothing to send.", is_final=True)
     if sent is None:
         outcome = f"{stored.row['status']} {stored.row['code'] or ''}".strip()
         raise CannotReplay(

@@ -275,5 +275,36 @@ async def test_a_case_is_asked_as_its_app_would_ask_today(parts, provider, trace
     assert problem.startswith("it got no answer: ")
 
 
+@pytest.mark.parametrize(
+    ("model", "kept"),
+    [
+        ("summarise@9", {"model": "summarise@9"}),
+        ("summarise@anna", None),
+        ("summarise@01711234567", None),
+        ("anna", None),
+    ],
+)
+def test_of_what_was_asked_a_refusals_trace_keeps_presets_and_versions_alone(traced, model, kept):
+    stored = traced(model=model)
+
+    assert stored.row["status"] == 404
+    assert stored.decision.get("asked") == kept
+
+
+def test_of_the_parameters_that_were_refused_a_trace_keeps_short_numbers_of_settings(traced):
+    stored = traced(max_tokens=900, top_p=0.5, seed=4711, stop=["Anna"])
+
+    assert stored.row["code"] == "parameter_not_allowed"
+    assert stored.decision["asked"] == {"model": "summarise", "parameters": {"max_tokens": 900, "top_p": 0.5}}
+
+
+def test_a_case_asks_for_a_version_only_if_its_app_did(traced, parts):
+    named, newest = traced(model="summarise@1"), traced()
+
+    assert case_of(named, parts.registry, parts.accepted).request.model == "summarise@1"
+    assert case_of(newest, parts.registry, parts.accepted).request.model == "summarise"
+    assert "asked" not in newest.decision
+
+
 def stored_model(parts):
     return parts.registry.models["remote-1"]

@@ -132,3 +132,21 @@ def test_a_responder_has_a_standing_of_their_own(ask):
     rows = ask("quota", "show", "responder:coe@example.com")
 
     assert {row["name"]: row["used"] for row in rows} == {"requests_per_minute": 0, "usd_per_month": "0.000000000"}
+
+
+def test_who_has_no_budget_asks_nothing(llmguard, stored, refused):
+    assert llmguard("replay", REFUSED_BY_APP, "--save-case")[0] == 0
+
+    for words in (["replay", WHOLE, "--live"], ["check", "--cases", "--live"]):
+        code, _, said = llmguard(*words, "--as", "eve@example.com")
+        assert code == 3
+        assert "eve@example.com has no budget for live replays. Those who have one: coe@example.com." in said
+
+
+def test_a_data_folder_that_cannot_be_used_is_said(llmguard, stored, tmp_path):
+    (tmp_path / "data" / "state.db").mkdir()
+
+    code, _, said = llmguard("replay", WHOLE, "--live", "--as", "coe@example.com")
+
+    assert code == 3
+    assert "cannot be used (" in said

@@ -216,6 +216,7 @@ def test_a_model_that_is_no_longer_approved_is_not_asked(refused):
     ("stored", "choice", "words"),
     [
         (a_stored(None, status=400, code="content_blocked"), {}, "400 content_blocked before anything was sent"),
+        (a_stored(None, endpoint="/v1/me"), {}, "asked no model (/v1/me)"),
         (a_stored({"omitted": "too long"}), {}, "too large"),
         (a_stored(preset_digest="x" * 64), {}, "summarise@1 as it was then is neither"),
         (a_stored(preset="gone"), {}, "gone@1 as it was then is neither"),
@@ -224,7 +225,7 @@ def test_a_model_that_is_no_longer_approved_is_not_asked(refused):
         (a_stored(), {"model": "nope"}, "There is: big, echo-1."),
         (a_stored({"model": "big-1", "input": ["a"]}), {}, "is for chat, and this request is not"),
     ],
-    ids=["refused", "omitted", "changed preset", "no preset", "unknown", "version", "model", "vectors"],
+    ids=["refused", "no model", "omitted", "changed preset", "no preset", "unknown", "version", "model", "vectors"],
 )
 def test_what_cannot_be_sent_says_why(refused, stored, choice, words):
     assert words in refused(None, stored, **choice)
