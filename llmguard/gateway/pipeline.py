@@ -16,6 +16,7 @@ from llmguard.gateway.answer import Answer, filter_answer, plain_answer
 from llmguard.gateway.recorder import Record
 from llmguard.gateway.services import Services
 from llmguard.gateway.structure import STRUCTURE, structured
+from llmguard.identity.keyring import Credential
 from llmguard.identity.scopes import check_preset, in_scope
 from llmguard.policy.decide import Decision, check_app, decide
 from llmguard.policy.parameters import MAX_TOKENS
@@ -27,11 +28,12 @@ SHORTEST_ANSWER_TOKENS = 16  # less is no answer to anybody
 
 @dataclass(frozen=True, slots=True)
 class Incoming:
-    """A request at the door. `parse` is step 0: it turns the body into a `ChatRequest`, or raises a `Refusal`."""
+    """A request at the door: `parse` is step 0, of its body; `credential` is whose key it has, if that is known."""
 
     authorization: str | None
     origin: str | None
     parse: Callable[[], ChatRequest]
+    credential: Credential | None = None
 
 
 async def govern(services: Services, record: Record, incoming: Incoming) -> AsyncGenerator[JsonObject, None]:
@@ -71,7 +73,7 @@ async def govern(services: Services, record: Record, incoming: Incoming) -> Asyn
 def authenticate(services: Services, record: Record, registry: Registry, incoming: Incoming) -> Caller:
     """Step 1: return the app with a valid key, if it may be used at all today."""
     services.recorder.check()
-    credential = services.keyring.authenticate(incoming.authorization)
+    credential = incoming.credential or services.keyring.authenticate(incoming.authorization)
     app = registry.apps.get(credential.app)
     if app is None:
         raise Refusal(
@@ -155,13 +157,8 @@ async def reserve(
         return Amount(1, usage.total_tokens, cost + spare)
 
     most = amount(asked)
-    hold = await services.ledger.reserve(
-        record.trace.trace_id,
-        caller.app,
-        most,
-        least=most if least == asked else amount(least),
-        steps=asked - least,
-    )
+    lowest = most if least == asked else amount(least)
+    hold = await services.ledger.reserve(record.trace.trace_id, caller.app, most, least=lowest, steps=asked - least)
     record.reserved(hold, input_tokens)
     paid = (hold.amount.tokens - input_tokens) // choices
     if paid == asked:

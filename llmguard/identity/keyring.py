@@ -86,7 +86,7 @@ class Keyring:
         key_text = _bearer(authorization)
         secret = self.look_up(key_text)
         if secret is None:
-            raise _invalid("This API key is not known here.")
+            raise _unknown(key_text)
         now = self._clock.now()
         refuse_what_ended(secret, now)
         self._used[secret.key_id] = now
@@ -186,7 +186,7 @@ class Keyring:
 
 
 def _bearer(authorization: str | None) -> str:
-    """Return the well-formed key of the header."""
+    """Return the key of the header."""
     if authorization is None or not authorization.strip():
         raise _invalid("This request carries no API key.")
     scheme, _, key_text = authorization.strip().partition(" ")
@@ -195,9 +195,13 @@ def _bearer(authorization: str | None) -> str:
         raise _invalid("The Authorization header does not have the form 'Bearer KEY'.")
     if not key_text.startswith(PREFIX):
         raise _invalid(f"This is no key of llmguard: those start with {PREFIX}.")
-    if not is_well_formed(key_text):
-        raise _invalid("This API key was mistyped or cut: its checksum does not match.")
     return key_text
+
+
+def _unknown(key_text: str) -> Refusal:
+    if not is_well_formed(key_text):
+        return _invalid("This API key was mistyped or cut: its checksum does not match.")
+    return _invalid("This API key is not known here.")
 
 
 def refuse_what_ended(secret: Secret, now: datetime) -> None:

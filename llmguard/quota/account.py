@@ -117,9 +117,12 @@ class Account(msgspec.Struct, array_like=True):
 
     def _windows_of(self, instant: Instant) -> Iterator[Window | Period]:
         second = slot_start(instant)
-        place = bisect_left(self.slots, second, key=lambda slot: slot.start)
-        if place < len(self.slots) and self.slots[place].start == second:
-            yield self.slots[place]
+        slots = self.slots
+        place = len(slots) - 1  # nearly always the last one
+        if place >= 0 and slots[place].start != second:
+            place = bisect_left(slots, second, key=lambda slot: slot.start)
+        if 0 <= place < len(slots) and slots[place].start == second:
+            yield slots[place]
             yield self.minute
         for period in (self.day, self.month):
             if period.start <= instant < period.end:

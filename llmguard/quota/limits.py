@@ -6,7 +6,7 @@ may exceed the limit; callers prevent it by holding an upper bound. Limits come 
 registry holds from the next reservation on; what was granted on top comes with it (`raised`).
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from llmguard.domain.catalog import Quota
@@ -78,20 +78,23 @@ def tightest(found: Sequence[Shortfall]) -> Shortfall:
     return max(found, key=lambda shortfall: _NEVER if shortfall.opens_at is None else shortfall.opens_at)
 
 
-def _in_force(account: Account, claim: Claim, raised: Raised) -> Iterator[tuple[LimitName, int, int, int]]:
-    """Yield name, limit, used and held of each limit that exists."""
-    for name, limit in limits_of(claim.quota):
-        if limit is None:
-            continue
-        window = account.minute if name.endswith("minute") else account.day if name.endswith("day") else account.month
-        used, held = window.used, window.held
-        if name == "requests_per_minute":
-            counted = used.requests, held.requests
-        elif name == "usd_per_month":
-            counted = used.nano_usd, held.nano_usd
-        else:
-            counted = used.tokens, held.tokens
-        yield name, limit + raised.get(name, 0), *counted
+def _in_force(account: Account, claim: Claim, raised: Raised) -> list[tuple[LimitName, int, int, int]]:
+    """Return name, limit, used and held of each limit that exists."""
+    quota, minute, day, month = claim.quota, account.minute, account.day, account.month
+    found: list[tuple[LimitName, int, int, int]] = []
+    if (limit := quota.requests_per_minute) is not None:
+        found.append(("requests_per_minute", limit, minute.used.requests, minute.held.requests))
+    if (limit := quota.tokens_per_minute) is not None:
+        found.append(("tokens_per_minute", limit, minute.used.tokens, minute.held.tokens))
+    if (limit := quota.tokens_per_day) is not None:
+        found.append(("tokens_per_day", limit, day.used.tokens, day.held.tokens))
+    if (limit := quota.tokens_per_month) is not None:
+        found.append(("tokens_per_month", limit, month.used.tokens, month.held.tokens))
+    if (limit := quota.nano_usd_per_month) is not None:
+        found.append(("usd_per_month", limit, month.used.nano_usd, month.held.nano_usd))
+    if not raised:
+        return found
+    return [(name, limit + raised.get(name, 0), used, held) for name, limit, used, held in found]
 
 
 def _resets_at(account: Account, name: LimitName) -> datetime:

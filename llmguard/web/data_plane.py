@@ -30,6 +30,7 @@ from llmguard.web.wire import encode_json, error_body
 _log = logging.getLogger(__name__)
 _HOST = re.compile(r"[A-Za-z0-9.-]{1,253}(?::\d{1,5})?|\[[0-9a-fA-F:.]{2,45}\](?::\d{1,5})?")
 _PATHS = ("/chat/completions", "/responses", "/completions", "/embeddings", "/models", "/me")
+_KEY_IS_FRESH_MS = 250  # within which every worker learns of a revoked key anyway
 _SAID_AT_ONCE = 64  # events that are sent together at most, where a provider sends that many at once
 _JSON = [(b"content-type", b"application/json")]
 _KEPT_HEADERS = frozenset({b"x-llmguard-preset", b"x-llmguard-adjusted", b"x-llmguard-redactions"})
@@ -77,7 +78,9 @@ class Governed:
                 hang_up.watch()
             return request
 
-        incoming = Incoming(door.authorization(), door.header(b"origin"), parse)
+        is_fresh = door.record.elapsed_ms() < _KEY_IS_FRESH_MS  # else it may have been revoked while the body came
+        known = credential if is_fresh else None
+        incoming = Incoming(door.authorization(), door.header(b"origin"), parse, known)
         if isinstance(claim, KeptAnswer):
             await door.repeat(incoming, claim)
             return
