@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from llmguard.domain.at_rest import AtRest
+from llmguard.domain.secrets import derive_key
+
 DataFolder = Literal["made", "needed", "optional"]
 
 DEFAULT_HOST = "127.0.0.1"
@@ -33,6 +36,7 @@ class Settings:
         workers: server processes.
         secret: keys the placeholders and the key digests; never logged.
         previous_secrets: what it was before, newest first; app keys and placeholders made under them are still known.
+        encrypts_traces: whether traces are encrypted on disk.
     """
 
     registry: Path
@@ -43,6 +47,13 @@ class Settings:
     workers: int = 1
     secret: bytes = field(default=b"", repr=False)
     previous_secrets: tuple[bytes, ...] = field(default=(), repr=False)
+    encrypts_traces: bool = False
+
+    @property
+    def at_rest(self) -> AtRest:
+        """How traces are kept: encrypted or not, and the keys that open those which are."""
+        secrets = (self.secret, *self.previous_secrets) if self.secret else ()
+        return AtRest(self.encrypts_traces, tuple(derive_key(secret, "traces/at-rest") for secret in secrets))
 
     @property
     def redaction_cache(self) -> Path:
@@ -87,7 +98,21 @@ def load_settings(environ: Mapping[str, str], *, folder: DataFolder = "made", **
         workers=_whole_number("LLMGUARD_WORKERS", chosen("workers", "1"), least=1, most=256),
         secret=_secret(environ, data) if data.is_dir() else b"",
         previous_secrets=_previous_secrets(environ, data),
+        encrypts_traces=_encrypts_traces(environ),
     )
+
+
+def _encrypts_traces(environ: Mapping[str, str]) -> bool:
+    """Return whether traces are encrypted; a key that lies beside what it locks would protect nothing."""
+    text = environ.get("LLMGUARD_TRACES_ENCRYPTION", "").strip().lower()
+    if text not in {"", "true", "false"}:
+        raise SettingsInvalidError(f"LLMGUARD_TRACES_ENCRYPTION is {text[:20]!r}; it must be true or false.")
+    if text == "true" and not environ.get("LLMGUARD_SECRET"):
+        raise SettingsInvalidError(
+            "LLMGUARD_TRACES_ENCRYPTION is true, and LLMGUARD_SECRET is not set: the secret in the data folder lies "
+            "beside the traces and would protect nothing. Set LLMGUARD_SECRET, from where your secrets are kept."
+        )
+    return text == "true"
 
 
 def _whole_number(name: str, text: str, *, least: int, most: int) -> int:

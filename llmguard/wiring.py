@@ -15,6 +15,7 @@ from typing import Any
 from prometheus_client import REGISTRY, CollectorRegistry
 
 from llmguard.audit.log import AuditLog
+from llmguard.domain.at_rest import AtRest
 from llmguard.domain.catalog import App, Registry
 from llmguard.domain.clock import SystemClock
 from llmguard.domain.errors import GuardError
@@ -89,7 +90,7 @@ class Worker:
         keys = KeyStore(settings.data / "state.db", settings.secret, clock, previous_secrets=settings.previous_secrets)
         self._keyring = Keyring(keys, clock)
         self._ledger = Ledger(settings.data / "state.db", clock, name)
-        self._spool = Spool(settings.data / "spool", name)
+        self._spool = Spool(settings.data / "spool", name, at_rest=settings.at_rest)
         self._tokens = ready.tokens
         metrics = Metrics(REGISTRY)
         self._providers = Providers(environ=environ, clock=clock, tokens=self._tokens, on_circuit=metrics.count_circuit)
@@ -116,7 +117,7 @@ class Worker:
         self.site = Site(
             self._services,
             probes,
-            _TraceShow(settings.data),
+            _TraceShow(settings.data, settings.at_rest),
             self._running,
             ResponseIds(settings.secret),
             OperatorStore(settings.data / "state.db", settings.secret, clock),
@@ -216,7 +217,8 @@ async def open_replay(settings: Settings, environ: Mapping[str, str]) -> AsyncIt
     KeptRules(settings.data / "redaction-rules", (settings.secret,)).keep(analyzer.digest, analyzer.files)
     accepted = AcceptedRegistries(settings.data / "registry")
     registry = LiveRegistry(settings.registry, accepted, lambda: analyzer.profiles, on_findings=_log_findings).current
-    ledger, spool = Ledger(settings.data / "state.db", clock, name), Spool(settings.data / "spool", name)
+    ledger = Ledger(settings.data / "state.db", clock, name)
+    spool = Spool(settings.data / "spool", name, at_rest=settings.at_rest)
     providers = Providers(environ=environ, clock=clock, tokens=tokens)
     recorder = Recorder(spool, ledger, tokens, Metrics(CollectorRegistry()), clock)
     async with AsyncExitStack() as stopping:  # from the last to the first, as a worker does
@@ -241,14 +243,15 @@ async def open_replay(settings: Settings, environ: Mapping[str, str]) -> AsyncIt
 class _TraceShow:
     """Shows traces. DuckDB (40 MB) is loaded for the first one: most workers show none."""
 
-    def __init__(self, data: Path) -> None:
+    def __init__(self, data: Path, at_rest: AtRest) -> None:
         self._data = data
+        self._at_rest = at_rest
 
     def __call__(self, trace_id: str) -> dict[str, Any] | None:
         """Return a trace by its id; blocks."""
         from llmguard.traces.reader import TraceReader  # noqa: PLC0415 - see above
 
-        return TraceReader(self._data).show(trace_id)
+        return TraceReader(self._data, self._at_rest).show(trace_id)
 
 
 async def _end(watchers: Sequence[asyncio.Task[None]]) -> None:

@@ -20,6 +20,7 @@ from llmguard.alerts.sending import Sender
 from llmguard.alerts.store import AlertStore, Episode
 from llmguard.alerts.usage import Compared, compare, last_whole_hour, usage_alerts
 from llmguard.domain.alerts import Metric
+from llmguard.domain.at_rest import PLAIN, AtRest
 from llmguard.domain.catalog import Registry
 from llmguard.domain.clock import Clock
 from llmguard.quota.gate import OverageEvent, OverageGate
@@ -40,7 +41,15 @@ _log = logging.getLogger(__name__)
 class Watch:
     """Raises alerts and has them delivered, one round after the other; used by one event loop."""
 
-    def __init__(self, data: Path, registry: Callable[[], Registry], sender: Sender, clock: Clock) -> None:
+    def __init__(
+        self,
+        data: Path,
+        registry: Callable[[], Registry],
+        sender: Sender,
+        clock: Clock,
+        *,
+        at_rest: AtRest = PLAIN,
+    ) -> None:
         """Watch a data folder.
 
         Raises:
@@ -51,7 +60,7 @@ class Watch:
         self._store = AlertStore(data / "state.db", clock)
         self._ledger = LedgerStore(data / "state.db", clock, busy_timeout_seconds=_BUSY_SECONDS)
         self._overage = OverageGate(data / "state.db", clock)
-        self._reader = TraceReader(data)
+        self._reader = TraceReader(data, at_rest)
         self._courier = Courier(self._store, sender, clock)
         self._version = -1
         self._looked: dict[str, float] = {}

@@ -78,7 +78,8 @@ class Alerting(Background):
 
     def _begin(self, live: LiveRegistry) -> Watch | None:
         try:
-            return Watch(self._settings.data, lambda: live.current, Sender(self._environ), SystemClock())
+            settings, sender = self._settings, Sender(self._environ)
+            return Watch(settings.data, lambda: live.current, sender, SystemClock(), at_rest=settings.at_rest)
         except (sqlite3.Error, OSError) as error:
             _log.warning("alerts wait for state.db (%s)", type(error).__name__)
             return None

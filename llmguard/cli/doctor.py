@@ -107,7 +107,7 @@ async def _diagnose(settings: Settings, question: Question) -> Answer:
         return await read_standings(settings, app)
 
     async def explain(trace_id: str) -> JsonObject | None:
-        trace = await asyncio.to_thread(TraceReader(settings.data).show, trace_id)
+        trace = await asyncio.to_thread(TraceReader(settings.data, settings.at_rest).show, trace_id)
         return None if trace is None else {**trace, "reasons": (trace.get("decision") or {}).get("reasons") or []}
 
     def is_set(variable: str) -> bool:

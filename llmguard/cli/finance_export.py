@@ -34,7 +34,9 @@ def command(
         columns = focus_columns(focus_version(version))
         period = month_of(month or f"{datetime.now(UTC):%Y-%m}")
         return list(
-            focus_rows(TraceReader(settings.data), PriceFiles(settings.data / "registry" / PRICES), period)
+            focus_rows(
+                TraceReader(settings.data, settings.at_rest), PriceFiles(settings.data / "registry" / PRICES), period
+            )
         ), columns
 
     found, columns = or_fail(rows)

@@ -50,7 +50,7 @@ def command(  # noqa: PLR0913 - click passes one argument an option
     unknown = [name for name in given if name not in MEANINGS]
     if unknown:
         raise click.UsageError(f"--column {unknown[0]}=…: there is {', '.join(MEANINGS)}.")
-    reader, prices = TraceReader(settings.data), PriceFiles(settings.data / "registry" / PRICES)
+    reader, prices = TraceReader(settings.data, settings.at_rest), PriceFiles(settings.data / "registry" / PRICES)
     found = or_fail(lambda: reconcile(reader, prices, read_invoice(invoice, given), names, provider))
     if as_json or form == "json":
         write_json({"rows": found.rows, "total": found.total}, output)

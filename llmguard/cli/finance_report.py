@@ -47,7 +47,8 @@ def command(
 ) -> None:
     """Report what a month cost, with forecast and top movers."""
     now = datetime.now(UTC)
-    reader = TraceReader(settings_from("needed", **places).data)
+    settings = settings_from("needed", **places)
+    reader = TraceReader(settings.data, settings.at_rest)
     found = or_fail(lambda: monthly_report(reader, month or f"{now:%Y-%m}", dimensions_of(by), now))
     form = "json" if as_json else form
     if form == "table":

@@ -48,7 +48,8 @@ def command(  # noqa: PLR0913 - click passes one argument an option
     now = datetime.now(UTC)
     first = since.replace(tzinfo=UTC) if since else month_of(f"{now:%Y-%m}").since
     period = Period(first, until.replace(tzinfo=UTC) if until else now)
-    reader = TraceReader(settings_from("needed", **places).data)
+    settings = settings_from("needed", **places)
+    reader = TraceReader(settings.data, settings.at_rest)
     found = or_fail(lambda: rerate(reader, read_prices(file), period, dimensions_of(by)))
     if found.missing:
         click.echo(f"Not in {file}, so at their old cost: {', '.join(found.missing)}.", err=True)

@@ -35,7 +35,8 @@ class Recovery(Background):
         while not _starts(ledger):
             if await self.pause(_EVERY_SECONDS):
                 return
-        spool, reader = Spool(data / "spool", worker_name()), TraceReader(data)
+        at_rest = self._settings.at_rest
+        spool, reader = Spool(data / "spool", worker_name(), at_rest=at_rest), TraceReader(data, at_rest)
         try:
             while True:
                 await self._recover(ledger, spool, reader)

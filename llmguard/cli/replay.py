@@ -74,7 +74,7 @@ def command(*, traces: tuple[str, ...], limit: int, as_json: bool, **given: Any)
     if bool(traces) == where or (filters and not where):
         raise click.UsageError("Name traces, or give --where with filters such as --app A --since 2h.")
     settings = settings_from("needed", **given)
-    reader = TraceReader(settings.data)
+    reader = TraceReader(settings.data, settings.at_rest)
     rows: Iterator[JsonObject]
     if where:
         total = min(limit, reader.count(**filters))

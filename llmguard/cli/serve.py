@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from llmguard.cli.banner import Banner, issue_demo_key, issue_first_token, print
 from llmguard.cli.forking import ForkedError, begin_loading, call_in_fork
 from llmguard.cli.main import fail
 from llmguard.cli.options import place_options, settings_from
+from llmguard.domain.at_rest import at_rest_to
 from llmguard.domain.catalog import App
 from llmguard.logs import configure_logging
 from llmguard.redaction.workers import bound_blas_threads
@@ -60,12 +61,13 @@ def command(  # noqa: PLR0913 - click passes one argument an option
     listener = _listen(settings)
     from llmguard.cli.alerting import Alerting  # noqa: PLC0415 - as below
     from llmguard.cli.recovery import Recovery  # noqa: PLC0415 - imported while the others load
+    from llmguard.cli.retaining import Retaining  # noqa: PLC0415
 
     demo_app = _prepared(forks, settings)
     demo = issue_demo_key(settings, demo_app) if demo_key and demo_app is not None else None
     first_token = issue_first_token(settings) if operator_token else None
     banner = Banner(settings, listener.getsockname()[1], demo, first_token)
-    with _ingester(settings), Recovery(settings), Alerting(settings, os.environ):
+    with _ingester(settings), Recovery(settings), Alerting(settings, os.environ), Retaining(settings):
         print_when_ready(banner)
         _run_workers(forks, settings, listener)
 
@@ -166,7 +168,7 @@ def _run_workers(forks: ForkServerContext, settings: Settings, listener: socket.
 @contextmanager
 def _ingester(settings: Settings) -> Iterator[None]:
     """Keep an ingester process alive; at the end let it bring in all that is in the spool."""
-    ingester = _Ingester(settings.data)
+    ingester = _Ingester(settings)
     try:
         yield
     finally:
@@ -176,9 +178,10 @@ def _ingester(settings: Settings) -> Iterator[None]:
 class _Ingester:
     """The ingester process, started again when it dies."""
 
-    def __init__(self, data: Path) -> None:
-        self._command = [sys.executable, "-m", "llmguard.traces.ingest", "--data", str(data)]
-        self._command += ["--follow-parent", str(os.getpid())]
+    def __init__(self, settings: Settings) -> None:
+        self._at_rest = settings.at_rest
+        self._command = [sys.executable, "-m", "llmguard.traces.ingest", "--data", str(settings.data)]
+        self._command += ["--follow-parent", str(os.getpid()), "--keys-on-stdin"]
         self._stopping = threading.Event()
         self._process = self._start()
         self._watcher = threading.Thread(target=self._watch, name="ingester-watcher", daemon=True)
@@ -187,9 +190,13 @@ class _Ingester:
     def _start(self) -> subprocess.Popen[bytes]:
         # A session of its own: Ctrl-C in a terminal reaches the workers first, and it last. If this process is killed,
         # it notices, brings in what is left, and ends.
-        return subprocess.Popen(  # noqa: S603 - our own module and folder
-            self._command, stdin=subprocess.DEVNULL, start_new_session=True, env=_without_secrets(os.environ)
+        process = subprocess.Popen(  # noqa: S603 - our own module and folder
+            self._command, stdin=subprocess.PIPE, start_new_session=True, env=_without_secrets(os.environ)
         )
+        if process.stdin is not None:  # it is: PIPE
+            with suppress(BrokenPipeError):  # it died at once: the watcher sees it
+                at_rest_to(process.stdin, self._at_rest)
+        return process
 
     def _watch(self) -> None:
         while not self._stopping.wait(_WATCH_SECONDS):

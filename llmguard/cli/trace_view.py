@@ -31,6 +31,8 @@ def print_trace(trace: JsonObject) -> None:
         click.echo(f"  {reason['code']}: {reason['message']}")
         if reason.get("hint"):
             click.echo(f"  {reason['hint']}")
+    if trace.get("erased_by"):
+        click.echo(f"  Request and answer were erased by {trace['erased_by']} at {trace['erased_at']}.")
     _part("Steps")
     print_rows(step_rows(trace), ("step", "name", "what", "ended_ms", "took_ms"), as_json=False, none="")
     _part("Facts")

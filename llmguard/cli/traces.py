@@ -1,6 +1,7 @@
 """`llmguard traces`: what happened, found and read while the gateway runs or not."""
 
 import sys
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -8,14 +9,19 @@ from uuid import UUID
 
 import click
 
+from llmguard.audit.log import AuditLog
 from llmguard.cli.options import as_json_option, place_options, settings_from
 from llmguard.cli.output import print_facts, print_json, print_rows
+from llmguard.cli.trace_erase import erase, retain
 from llmguard.cli.trace_export import write_jsonl, write_parquet
 from llmguard.cli.trace_options import Moment, filters_from, search_options
 from llmguard.cli.trace_pinned import pinned_facts
 from llmguard.cli.trace_view import print_trace
 from llmguard.domain.chat import JsonObject
+from llmguard.domain.clock import SystemClock
+from llmguard.evidence.proof import prove
 from llmguard.redaction.lookup import placeholders_of
+from llmguard.settings import Settings
 from llmguard.traces.filters import TraceFilters
 from llmguard.traces.reader import TraceReader
 
@@ -48,7 +54,7 @@ def command() -> None:
 def search(*, limit: int, as_json: bool, **given: Any) -> None:
     """List the traces that pass all filters, newest first."""
     filters = filters_from(given)
-    rows = TraceReader(settings_from("needed", **given).data).list(limit=limit, **filters)
+    rows = _reader(settings_from("needed", **given)).list(limit=limit, **filters)
     print_rows(rows, _COLUMNS, as_json=as_json, none="No traces.")
     if len(rows) == limit and not as_json:
         click.echo(f"The newest {limit} are shown; --limit shows more, --until older ones.", err=True)
@@ -65,7 +71,7 @@ command.add_command(search, "list")
 def show(*, trace_id: str, pinned: bool, as_json: bool, **places: str | None) -> None:
     """Show one trace: what happened at each of the nine steps, and all that is kept of it."""
     settings = settings_from("needed", **places)
-    trace = find_trace(TraceReader(settings.data), trace_id)
+    trace = find_trace(_reader(settings), trace_id)
     if pinned:
         print_facts(pinned_facts(trace, settings), as_json=as_json)
     elif as_json:
@@ -86,7 +92,7 @@ def export(*, form: str, output: Path | None, limit: int | None, as_json: bool, 
     if form == "parquet" and (output is None or as_json):
         raise click.UsageError("Parquet goes to a file: add --output NAME.parquet, and leave --json out.")
     filters = filters_from(given)
-    reader = TraceReader(settings_from("needed", **given).data)
+    reader = _reader(settings_from("needed", **given))
     rows = reader.export(limit=limit, **filters)
     if form == "parquet" and output is not None:
         first = next(rows, None)
@@ -104,19 +110,32 @@ def export(*, form: str, output: Path | None, limit: int | None, as_json: bool, 
 @as_json_option
 @place_options
 def verify(*, as_json: bool, **places: str | None) -> None:
-    """Check that no trace was changed, added or taken out; exits 1 and names the first bad row."""
-    reader = TraceReader(settings_from("needed", **places).data)
-    held, fault = 0, None
+    """Check that no trace and no entry of the audit log was changed, added or taken out.
+
+    Exits 1 and names the first bad row.
+    """
+    settings = settings_from("needed", **places)
+    reader, audit = _reader(settings), AuditLog(settings.data / "state.db", SystemClock())
     hidden = not sys.stderr.isatty()
     with click.progressbar(length=reader.count(), label="Checking", file=sys.stderr, hidden=hidden) as progress:
-        for now, found in reader.verify():
-            progress.update(now - held)
-            held, fault = now, found
+        proof = prove(reader, audit, lambda rows: progress.update(rows - progress.pos))
     if as_json:
-        print_json({"rows": held, "fault": fault})
+        print_json(asdict(proof))
+    elif proof.fault is None:
+        erased = f" {proof.erased} payloads are erased, as the audit log says." if proof.erased else ""
+        entries = f" {proof.audit_entries} audit entries hold." if proof.audit_entries else ""
+        click.echo(f"{proof.rows} traces hold.{erased}{entries}")
     else:
-        click.echo(f"{held} traces hold." if fault is None else f"Broken at {fault}.")
-    sys.exit(0 if fault is None else 1)
+        click.echo(f"Broken at {proof.fault}.")
+    for action in proof.unfinished:
+        click.echo(
+            f"llmguard: erasure {action} was begun and did nothing; order it again if it is still due.", err=True
+        )
+    sys.exit(0 if proof.fault is None else 1)
+
+
+command.add_command(erase)
+command.add_command(retain)
 
 
 @command.command("find-value")
@@ -140,7 +159,7 @@ def find_value(
     The value is neither stored nor printed: its placeholders are computed from it, with every secret in force.
     """
     settings = settings_from("needed", **places)
-    reader = TraceReader(settings.data)
+    reader = _reader(settings)
     value = _value_from_input()
     extent = reader.extent(app)
     types = [entity_type.upper()] if entity_type else extent["entity_types"]
@@ -153,6 +172,10 @@ def find_value(
         return
     none = f"No trace of {app} holds this value" + (f" as {entity_type.upper()}." if entity_type else ".")
     print_rows(rows, _COLUMNS, as_json=False, none=none)
+
+
+def _reader(settings: Settings) -> TraceReader:
+    return TraceReader(settings.data, settings.at_rest)
 
 
 def find_trace(reader: TraceReader, trace_id: str) -> JsonObject:

@@ -8,6 +8,7 @@ from typing import Literal
 
 from llmguard.domain.alerts import AlertPolicy
 from llmguard.domain.money import Price
+from llmguard.domain.retention import RetentionPolicy
 
 JsonScalar = str | int | float | bool
 ProviderKind = Literal["echo", "openai", "litellm"]
@@ -231,6 +232,7 @@ class Registry:
     overage: OveragePolicy = OveragePolicy()
     alerts: AlertPolicy = field(default_factory=AlertPolicy)
     replay: ReplayPolicy = field(default_factory=ReplayPolicy)
+    retention: RetentionPolicy = field(default_factory=RetentionPolicy)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ import hmac
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -27,15 +27,19 @@ KEPT = timedelta(hours=24)  # as long as Stripe keeps them, whose header this is
 _NONCE_BYTES = 12  # Source: NIST SP 800-38D, 5.2.1.1: 96 bits are recommended
 _CREATE = """
 CREATE TABLE IF NOT EXISTS first_answers (
-    name BLOB PRIMARY KEY, request BLOB NOT NULL, worker TEXT NOT NULL, expires_at TEXT NOT NULL, answer BLOB
+    name BLOB PRIMARY KEY, request BLOB NOT NULL, worker TEXT NOT NULL, expires_at TEXT NOT NULL, answer BLOB,
+    trace BLOB
 ) WITHOUT ROWID"""
+_COLUMNS = "SELECT name FROM pragma_table_info('first_answers')"
+_ADD_TRACE = "ALTER TABLE first_answers ADD COLUMN trace BLOB"  # to files of before
+_ERASE = "DELETE FROM first_answers WHERE trace = ?"
 _CREATE_INDEX = "CREATE INDEX IF NOT EXISTS first_answers_expire ON first_answers (expires_at)"
 _FORGET = "DELETE FROM first_answers WHERE expires_at < ?"
 _CLAIM = "INSERT OR IGNORE INTO first_answers (name, request, worker, expires_at) VALUES (?, ?, ?, ?)"
 _CLAIM_AGAIN = "UPDATE first_answers SET worker = ?, answer = NULL WHERE name = ?"
 _FIND = "SELECT request, worker, answer FROM first_answers WHERE name = ?"
 _TAKE_OVER = "UPDATE first_answers SET worker = ? WHERE name = ? AND worker = ? AND answer IS NULL"
-_KEEP = "UPDATE first_answers SET answer = ? WHERE name = ? AND worker = ? AND answer IS NULL"
+_KEEP = "UPDATE first_answers SET answer = ?, trace = ? WHERE name = ? AND worker = ? AND answer IS NULL"
 _GIVE_UP = "DELETE FROM first_answers WHERE name = ? AND worker = ? AND answer IS NULL"
 
 
@@ -81,6 +85,9 @@ class AnswerStore:
         self._connection = open_state(path, create=True)
         self._connection.execute(_CREATE)
         self._connection.execute(_CREATE_INDEX)
+        with transaction(self._connection) as connection:
+            if ("trace",) not in connection.execute(_COLUMNS).fetchall():
+                connection.execute(_ADD_TRACE)
 
     def close(self) -> None:
         """Close the file."""
@@ -125,12 +132,27 @@ class AnswerStore:
         nonce = os.urandom(_NONCE_BYTES)
         encrypted = nonce + AESGCM(named.key).encrypt(nonce, msgspec.msgpack.encode(answer), named.name)
         with self._changing() as connection:
-            connection.execute(_KEEP, (encrypted, named.name, worker))
+            connection.execute(_KEEP, (encrypted, self._trace(answer.trace_id), named.name, worker))
 
     def give_up(self, named: Named, worker: str) -> None:
         """Let go of a claim that no answer came to: the next request is the first again."""
         with self._changing() as connection:
             connection.execute(_GIVE_UP, (named.name, worker))
+
+    def erase(self, trace_ids: Iterable[str]) -> int:
+        """Remove the answers of these traces from the file, their bytes too, and return how many there were.
+
+        Whoever repeats one of these requests later is answered anew.
+
+        Raises:
+            sqlite3.Error: the file cannot be written now.
+        """
+        self._connection.execute("PRAGMA secure_delete = ON")
+        with self._changing() as connection:
+            return sum(connection.execute(_ERASE, (self._trace(one),)).rowcount for one in trace_ids)
+
+    def _trace(self, trace_id: str) -> bytes:
+        return hmac.digest(self._names, b"trace\0" + trace_id.encode(), "sha256")
 
     @contextmanager
     def _changing(self) -> Iterator[sqlite3.Connection]:

@@ -41,6 +41,7 @@ from llmguard.registry.entries import (
 from llmguard.registry.parameters import MAX_COMPLETION_TOKENS, MAX_TOKENS
 from llmguard.registry.price_figures import with_version
 from llmguard.registry.prices import PriceMap
+from llmguard.registry.retention_policy import retention_policy
 
 
 def build_registry(file: RegistryFile, document: Document, digest: str, prices: PriceMap) -> Registry:
@@ -60,6 +61,7 @@ def build_registry(file: RegistryFile, document: Document, digest: str, prices: 
         overage=_overage(file.overage),
         alerts=alert_policy(file.alerts),
         replay=_replay(file.replay),
+        retention=retention_policy(file.retention),
     )
 
 

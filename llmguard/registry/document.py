@@ -41,6 +41,10 @@ class Document:
         """Return a section such as `apps`: each entry by its name, an empty one where its form is wrong."""
         return {str(key): as_mapping(entry) for key, entry in as_mapping(self._content.get(name)).items()}
 
+    def value(self, name: str) -> object:
+        """Return a part of the file as it stands there."""
+        return self._content.get(name)
+
     @cached_property
     def providers(self) -> Mapping[str, Mapping[str, Any]]:
         """The providers by name."""

@@ -35,6 +35,7 @@ from llmguard.registry.fields import (
     WebAddress,
 )
 from llmguard.registry.parameters import PARAMETERS
+from llmguard.registry.retention_entries import RETENTION_ENTRIES, RetentionEntry
 
 SensitivityWord = Literal["public", "internal", "confidential", "restricted"]
 
@@ -285,6 +286,9 @@ class RegistryFile(Entry):
         AlertsEntry.model_validate({}), description="Webhooks for limits, expiring apps, overage and unusual use."
     )
     replay: ReplayEntry | None = Field(None, description="Who may replay traces live, each with a budget.")
+    retention: RetentionEntry = Field(
+        RetentionEntry.model_validate({}), description="How long requests and answers are kept; figures stay."
+    )
 
 
 def entry_at(loc: tuple[str | int, ...]) -> type[Entry] | None:
@@ -318,4 +322,5 @@ _ENTRIES: dict[tuple[str, ...], type[Entry]] = {
     ("replay",): ReplayEntry,
     ("replay", "responders", "*"): SharedQuotaEntry,
     **ALERT_ENTRIES,
+    **RETENTION_ENTRIES,
 }

@@ -8,6 +8,7 @@ from llmguard.registry.document import Document, as_mapping, as_texts, id_of, ta
 from llmguard.registry.finding import Loc, Problem, suggestion
 from llmguard.registry.parameters import MAX_COMPLETION_TOKENS, MAX_TOKENS
 from llmguard.registry.prices import PriceMap
+from llmguard.registry.retention_policy import retention_problems
 from llmguard.registry.rules import parameter_problems
 
 _ECHO_NEEDS_NOTHING = ("base_url", "api_key_env")
@@ -40,6 +41,7 @@ def reference_problems(document: Document, profiles: Collection[str], prices: Pr
     yield from _quota_problems(document)
     yield from _budget_problems(document, prices)
     yield from alert_problems(document)
+    yield from retention_problems(document)
 
 
 def _provider_problems(document: Document) -> Iterator[Problem]:

@@ -4,7 +4,8 @@
     digest         = SHA-256( canonical JSON of the sealed columns )        among them seq, prev_digest, payload_digest
 
 Canonical JSON has sorted keys, no spaces, and no column that is NULL or at its default, so that a later column leaves
-older digests valid. Payloads are sealed by their digest alone: they can be erased later and the chain still holds.
+older digests valid. Payloads are sealed by their digest alone: they can be erased later and the chain still holds. A
+row whose payload was erased names the erasure, which the audit log must know (`evidence/proof.py` compares them).
 `seq` counts from 1 in the order of commits; the first `prev_digest` is 64 zeros. Digests are lower-case hex.
 """
 
@@ -36,6 +37,7 @@ class StoredRow:
     response: str | None
     chunks: str | None
     digest: str
+    erased_by: str | None = None
 
 
 def seal(line: Line, tip: Tip) -> tuple[bytes, Tip]:
@@ -73,7 +75,10 @@ def _fault_of(row: StoredRow, tip: Tip) -> str | None:
         return f"row {tip.seq + 1} was expected here"
     if row.sealed.prev_digest != tip.digest:
         return "it does not follow the row before it"
-    if _digest_of(row.request, row.response, row.chunks) != row.sealed.payload_digest:
+    payload = (row.request, row.response, row.chunks)
+    if row.erased_by is not None and any(text is not None for text in payload):
+        return "its payload was erased, and there is one"
+    if row.erased_by is None and _digest_of(*payload) != row.sealed.payload_digest:
         return "request, response or chunks were changed"
     if hashlib.sha256(_CANONICAL.encode(row.sealed)).hexdigest() != row.digest:
         return "a column was changed"

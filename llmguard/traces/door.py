@@ -1,7 +1,8 @@
 """The ingester's door for readers: HTTP on loopback, a key that only the owner of the data folder can read, JSON.
 
-One route, `POST /read`, `Authorization: Bearer <key>`, body `{"operation", "arguments"}`, answer `{"result", "fresh"}`
-or `{"error"}`. HTTP and not a socket of our own, since notebooks and curl speak it and both sides have time-outs.
+Besides reading, an erasure can be ordered (`erase`) and asked after (`erasure`). One route, `POST /read`,
+`Authorization: Bearer <key>`, body `{"operation", "arguments"}`, answer `{"result", "fresh"}` or `{"error"}`. HTTP and
+not a socket of our own, since notebooks and curl speak it and both sides have time-outs.
 """
 
 import hmac
@@ -19,7 +20,9 @@ from typing import Any
 import duckdb
 import msgspec
 
-from llmguard.traces.errors import TraceQueryError
+from llmguard.traces.erasing import Order
+from llmguard.traces.errors import TraceQueryError, TraceStoreError
+from llmguard.traces.orders import Orders
 from llmguard.traces.queries import TraceQueries, answer
 
 _IDLE_SECONDS = 10.0
@@ -51,20 +54,26 @@ class _Desk:
     refresh: Callable[[], bool]
     key: str
     seats: threading.BoundedSemaphore
+    orders: Orders
 
 
 class Door:
     """Serves reads in threads of its own until it is closed."""
 
-    def __init__(self, queries: TraceQueries, refresh: Callable[[], bool], address_file: Path) -> None:
+    def __init__(
+        self, queries: TraceQueries, refresh: Callable[[], bool], address_file: Path, orders: Orders | None = None
+    ) -> None:
         """Listen on a free port and write the address file, readable by the owner only.
 
         Args:
             queries: what is asked; closed by the caller, after the door.
-            refresh: brings what is in the spool now into the store; False when it could not.
+            refresh: brings what is in the spool now into the store; False when it could not; TraceStoreError when
+                the store is being closed.
             address_file: where readers find us; removed at the end.
+            orders: where erasures are put; without, none is taken.
         """
-        desk = _Desk(queries, refresh, secrets.token_urlsafe(32), threading.BoundedSemaphore(_AT_ONCE))
+        seats = threading.BoundedSemaphore(_AT_ONCE)
+        desk = _Desk(queries, refresh, secrets.token_urlsafe(32), seats, orders or Orders())
         self._queries = queries
         self._address_file = address_file
         self._server = _Server(("127.0.0.1", 0), desk)
@@ -132,15 +141,31 @@ def _reply(desk: _Desk, body: bytes) -> tuple[int, dict[str, Any]]:  # Any: JSON
         question = msgspec.json.decode(body, type=Question)
     except msgspec.DecodeError:
         return 400, {"error": "the body is no question"}
-    fresh = desk.refresh()
+    if question.operation in ("erase", "erasure"):
+        return _order(desk.orders, question)
     try:
+        fresh = desk.refresh()
         result = answer(desk.queries, question.operation, question.arguments)
     except TraceQueryError as error:
         return 400, {"error": str(error)}
+    except TraceStoreError as error:
+        return 503, {"error": str(error)}
     except duckdb.Error as error:
         _LOG.error("the trace store cannot be read: %s", type(error).__name__)
         return 503, {"error": "the trace store cannot be read now"}
     return 200, {"result": result, "fresh": fresh}
+
+
+def _order(orders: Orders, question: Question) -> tuple[int, dict[str, Any]]:  # Any: JSON
+    """Take an order, or tell what became of one."""
+    try:
+        if question.operation == "erase":
+            orders.place(msgspec.convert(question.arguments, Order))
+            return 200, {"result": None, "fresh": True}
+        progress = orders.progress(str(question.arguments["id"]))
+    except (TraceQueryError, msgspec.ValidationError, KeyError) as error:
+        return 400, {"error": str(error)}
+    return 200, {"result": None if progress is None else msgspec.to_builtins(progress), "fresh": True}
 
 
 def _write_private(path: Path, content: bytes) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import duckdb
 
+from llmguard.traces.encryption import LineOpener
 from llmguard.traces.line import MAX_LINE_BYTES, BadLineError, Line, decode_line
 from llmguard.traces.segments import lock_if_abandoned, open_segment, segment_paths, set_aside, whole_lines
 from llmguard.traces.store import TraceStore
@@ -49,6 +50,7 @@ class Drain:
         Raises:
             duckdb.Error: the store takes nothing; what was committed stays, the rest is still in the spool.
             OSError: the same for the disk.
+            TraceStoreError: lines are encrypted, and no key opens them; as above.
         """
         self._batch = _Batch()
         paths = segment_paths(self._spool)
@@ -62,11 +64,12 @@ class Drain:
 
     def _move(self, path: Path) -> int:
         moved = 0
+        opener = LineOpener(self._store.places.at_rest, path.name)
         with open_segment(path) as file:
             start = self._store.positions.get(path.name, 0)
             for line, end in whole_lines(file, start, limit_bytes=2 * MAX_LINE_BYTES):
                 try:
-                    decoded = decode_line(line or b"")
+                    decoded = decode_line(opener.plain(line or b""))
                 except BadLineError:
                     position = file.tell()
                     set_aside(file, start, end)

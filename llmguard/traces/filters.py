@@ -17,7 +17,8 @@ class TraceFilters(TypedDict, total=False):
         min_cost_usd: the least cost, exact text or Decimal; with `max_cost_usd` both ends count, as for latencies.
         entity: an entity type of which something was hidden, such as `PERSON`.
         text: stands in the redacted request or answer, in any capitals.
-        placeholders: how a placeholder begins (`<PERSON_KOFADELIMORU`); one of them stands in request or answer.
+        placeholders: how a placeholder begins (`<PERSON_KOFADELIMORU>`); one of them stands in request or answer, or
+            whole in one chunk.
         after_seq: only rows behind this one.
     """
 
@@ -62,7 +63,8 @@ _CONDITIONS = {name: f"{name} = ${name}" for name in _EQUAL} | {
     "entity": "map_contains(entities, $entity)",
     "text": "(contains(lower(request::VARCHAR), $text) OR contains(lower(response::VARCHAR), $text))",
     "placeholders": (
-        "(regexp_matches(request::VARCHAR, $placeholders) OR regexp_matches(response::VARCHAR, $placeholders))"
+        "(regexp_matches(request::VARCHAR, $placeholders) OR regexp_matches(response::VARCHAR, $placeholders) "
+        "OR regexp_matches(chunks::VARCHAR, $placeholders))"
     ),
     "after_seq": "seq > $after_seq",
 }

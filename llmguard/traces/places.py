@@ -1,7 +1,9 @@
-"""Where the trace store keeps its files inside the data folder; knows names, not formats."""
+"""Where the trace store keeps its files inside the data folder, and how they are kept; knows names, not formats."""
 
 from dataclasses import dataclass
 from pathlib import Path
+
+from llmguard.domain.at_rest import PLAIN, AtRest
 
 
 @dataclass(frozen=True, slots=True)
@@ -9,6 +11,7 @@ class Places:
     """The files of the trace store below one data folder."""
 
     data: Path
+    at_rest: AtRest = PLAIN
 
     @property
     def spool(self) -> Path:
@@ -19,6 +22,21 @@ class Places:
     def store(self) -> Path:
         """The DuckDB file."""
         return self.data / "traces.duckdb"
+
+    @property
+    def fresh_store(self) -> Path:
+        """A copy of the store in the making, which takes its place."""
+        return self.data / "traces.duckdb.fresh"
+
+    @property
+    def rejected(self) -> Path:
+        """The folder with what was in the spool and is no trace."""
+        return self.spool / "rejected"
+
+    @property
+    def state(self) -> Path:
+        """The file with the audit log."""
+        return self.data / "state.db"
 
     @property
     def lock(self) -> Path:

@@ -15,6 +15,7 @@ import duckdb
 
 from llmguard.domain.chat import JsonObject
 from llmguard.traces.chain import Tip, first_bad_row
+from llmguard.traces.database import cursor_of
 from llmguard.traces.errors import TraceQueryError
 from llmguard.traces.filters import TraceFilters, condition_of
 from llmguard.traces.store import CHAIN_PAGE_ROWS, read_chain
@@ -30,6 +31,7 @@ _EXPORT_BYTES = 16 << 20
 
 
 _STARTED_AT = "strftime(make_timestamp(epoch_us(started_at)), '%Y-%m-%dT%H:%M:%S.%fZ') AS started_at"
+_ERASED_AT = "strftime(make_timestamp(epoch_us(erased_at)), '%Y-%m-%dT%H:%M:%S.%fZ') AS erased_at"
 _NARROW = f"""
     trace_id, {_STARTED_AT}, endpoint, app, owner, cost_center, key_id, preset, preset_version, provider, model, status,
     code, entities, input_tokens, output_tokens, cached_tokens, reasoning_tokens, cost_usd::VARCHAR AS cost_usd,
@@ -43,7 +45,8 @@ _WIDE = f"""
     seq, {_NARROW}, team, preset_digest, registry_digest, redaction_digest, policy_digest, price_version, price_rate,
     service_tier, cost_basis, cache_write_tokens, cache_write_1h_tokens, audio_input_tokens, audio_output_tokens,
     decision::VARCHAR AS decision, request::VARCHAR AS request, response::VARCHAR AS response,
-    chunks::VARCHAR AS chunks, steps::VARCHAR AS steps, payload_digest, prev_digest, digest
+    chunks::VARCHAR AS chunks, steps::VARCHAR AS steps, payload_digest, prev_digest, digest,
+    {_ERASED_AT}, erased_by
 """
 SHOW = f"""
 SELECT {_WIDE} FROM traces WHERE rowid IN (SELECT rowid FROM traces WHERE trace_id = $trace_id::UUID) LIMIT 1
@@ -68,7 +71,7 @@ class TraceQueries:
 
     def __init__(self, connection: duckdb.DuckDBPyConnection, *, timeout_seconds: float = 30.0) -> None:
         """Use cursors of an open connection, which stays the caller's."""
-        self._connection = connection.cursor()  # never busy itself: cursors are made from any thread
+        self._connection = cursor_of(connection)  # never busy itself: cursors are made from any thread
         self._lock = threading.Lock()
         self._running: set[duckdb.DuckDBPyConnection] = set()
         self._timeout_seconds = timeout_seconds
@@ -97,21 +100,26 @@ class TraceQueries:
         """Check some rows of the chain behind one with this number and digest.
 
         Returns:
-            `seq` and `digest` of the last row that holds, `fault` of the first that does not, and whether there is
-            `more` to check.
+            `seq` and `digest` of the last row that holds, `fault` of the first that does not, whether there is `more`
+            to check, and the numbers of rows whose payload was `erased`, by erasure.
         """
         with self._lock:
-            cursor = self._connection.cursor()
+            cursor = cursor_of(self._connection)
         try:
             rows = read_chain(cursor, after, CHAIN_PAGE_ROWS)
             fault = first_bad_row(rows, Tip(after, digest))
         except duckdb.Error as error:  # DuckDB's own checksums: a block of the file is not what was written
-            return {"seq": after, "digest": digest, "fault": _damage(cursor, after, error), "more": False}
+            return {"seq": after, "digest": digest, "fault": _damage(cursor, after, error), "more": False, "erased": {}}
         finally:
             cursor.close()
         if fault is not None or not rows:
-            return {"seq": after, "digest": digest, "fault": fault, "more": False}
-        return {"seq": rows[-1].sealed.seq, "digest": rows[-1].digest, "fault": None, "more": True}
+            return {"seq": after, "digest": digest, "fault": fault, "more": False, "erased": {}}
+        erased: dict[str, list[int]] = {}
+        for row in rows:
+            if row.erased_by is not None:
+                erased.setdefault(row.erased_by, []).append(row.sealed.seq)
+        last = rows[-1]
+        return {"seq": last.sealed.seq, "digest": last.digest, "fault": None, "more": True, "erased": erased}
 
     def extent(self, *, app: str) -> JsonObject:
         """Return the entity types that were hidden for an app, and its first and last second, or None."""
@@ -165,7 +173,7 @@ class TraceQueries:
     ) -> Rows:
         wrapped = f"SELECT to_json(q)::VARCHAR FROM (\n{sql}\n) AS q LIMIT {limit}"  # noqa: S608 - one SELECT, checked
         with self._lock:
-            cursor = self._connection.cursor()
+            cursor = cursor_of(self._connection)
             self._running.add(cursor)
         timer = threading.Timer(self._timeout_seconds, cursor.interrupt)
         timer.start()

@@ -8,6 +8,7 @@ read-only; what is still in its spool is then not seen.
 import http.client
 import json
 import logging
+import sqlite3
 import time
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
@@ -18,17 +19,22 @@ from typing import Any, Unpack
 import duckdb
 import msgspec
 
+from llmguard.domain.at_rest import PLAIN, AtRest
 from llmguard.domain.chat import JsonObject
 from llmguard.traces.chain import GENESIS
+from llmguard.traces.copying import drop_copy, put_in_place
+from llmguard.traces.database import open_for_reading, open_in_memory
 from llmguard.traces.door import Address
 from llmguard.traces.drain import Drain
+from llmguard.traces.encryption import LineOpener
+from llmguard.traces.erasing import Erased, Order, confirm, erase
 from llmguard.traces.errors import TraceQueryError, TraceStoreError
 from llmguard.traces.filters import TraceFilters
 from llmguard.traces.line import MAX_LINE_BYTES, BadLineError, Facts, decode_line
 from llmguard.traces.lock import ingester_lock
+from llmguard.traces.orders import Progress
 from llmguard.traces.places import Places
 from llmguard.traces.queries import Parameters, Rows, TraceQueries, answer
-from llmguard.traces.schema import open_for_reading, open_in_memory
 from llmguard.traces.segments import open_segment, segment_paths, whole_lines
 from llmguard.traces.store import TraceStore
 
@@ -44,14 +50,15 @@ _FOUND = ("status", "code", "app", "preset", "provider", "model", "input_tokens"
 class TraceReader:
     """Traces of one data folder, without holding anything open between calls."""
 
-    def __init__(self, data: Path, *, patience_seconds: float = _PATIENCE_SECONDS) -> None:
+    def __init__(self, data: Path, at_rest: AtRest = PLAIN, *, patience_seconds: float = _PATIENCE_SECONDS) -> None:
         """Read from a data folder.
 
         Args:
             data: the data folder.
+            at_rest: the keys of an encrypted one; while the ingester runs, none is needed.
             patience_seconds: how long to wait for an ingester that is just starting or stopping.
         """
-        self._places = Places(data)
+        self._places = Places(data, at_rest)
         self._patience_seconds = patience_seconds
 
     def list(self, *, limit: int = 50, **filters: Unpack[TraceFilters]) -> Rows:
@@ -91,12 +98,74 @@ class TraceReader:
             after = rows[-1]["seq"]
             left = None if left is None else left - len(rows)
 
-    def verify(self) -> Iterator[tuple[int, str | None]]:
-        """Yield how many rows of the chain hold so far, and what is wrong with the first that does not. As `list`."""
+    def verify(self) -> Iterator[JsonObject]:
+        """Yield pages of the chain: `seq` of the last row that holds, and the `fault` of the first that does not.
+
+        `erased` has the numbers of the page's rows without their payload, by the erasure that they name. Raises as
+        `list` does.
+        """
         page: JsonObject = {"seq": 0, "digest": GENESIS, "fault": None, "more": True}
         while page["more"]:
             page = self._ask("verify", {"after": page["seq"], "digest": page["digest"]})
-            yield page["seq"], page["fault"]
+            yield page
+
+    def erase(self, order: Order) -> Erased:
+        """Erase payloads for good, or count them for a dry run; returns when no byte of them is left in the store.
+
+        While the ingester runs it does it, and goes on with traces afterwards; a large store takes minutes.
+
+        Raises:
+            TraceStoreError: it is not known to be done; the audit log tells whether it was begun.
+            TraceQueryError: the order cannot be understood, or another one is under way.
+        """
+        give_up = time.monotonic() + self._patience_seconds
+        while time.monotonic() < give_up:
+            with ingester_lock(self._places) as is_ours:
+                if is_ours:
+                    return self._erase_here(order)
+            if self._ask_ingester("erase", msgspec.to_builtins(order)) is not None:
+                return self._await(order)
+            time.sleep(_POLL_SECONDS)
+        raise TraceStoreError("the ingester holds the trace store and does not answer; its log says more")
+
+    def _erase_here(self, order: Order) -> Erased:
+        self._places.address.unlink(missing_ok=True)
+        drop_copy(self._places)
+        store = TraceStore(self._places)
+        is_copied = False
+        try:
+            Drain(self._places.spool, store).run()
+            erased = erase(store, order)
+            is_copied = erased.rows > 0 and not order.dry_run
+        except (duckdb.Error, OSError, sqlite3.Error) as error:
+            raise TraceStoreError(f"nothing was erased ({type(error).__name__})") from None
+        finally:
+            store.close(checkpoint=is_copied)
+        if is_copied:
+            put_in_place(self._places)
+            confirm(self._places.state, order, erased)
+        return erased
+
+    def _await(self, order: Order) -> Erased:
+        """Wait for the ingester, whose door is closed for a moment while the copy takes its place."""
+        give_up = time.monotonic() + self._patience_seconds
+        while time.monotonic() < give_up:
+            time.sleep(_POLL_SECONDS)
+            reply = self._ask_ingester("erasure", {"id": order.id})
+            if reply is None:
+                continue
+            give_up = time.monotonic() + self._patience_seconds
+            if reply[0] is None:
+                break
+            progress = msgspec.convert(reply[0], Progress)
+            if progress.state == "failed":
+                raise TraceStoreError(f"nothing was erased: {progress.why}")
+            if progress.erased is not None:
+                return progress.erased
+        raise TraceStoreError(
+            "the ingester ended before it was done. `llmguard traces verify` tells what was erased; do it again for "
+            "the rest"
+        )
 
     def extent(self, app: str) -> JsonObject:
         """Return `entity_types` hidden for an app, and the seconds of its `first` and `last` trace, or None."""
@@ -180,11 +249,15 @@ class TraceReader:
         if not self._places.store.exists() and not segment_paths(self._places.spool):
             yield open_in_memory(), True  # a reader leaves no empty store behind
             return
+        existed = self._places.store.exists()
         store = TraceStore(self._places)
         try:
             yield store.connection, _drain(self._places, store)
         finally:
             store.close(checkpoint=False)
+            if not existed and not store.tip.seq:  # a wrong secret must not make a store that the right one cannot open
+                self._places.store.unlink(missing_ok=True)
+                Path(f"{self._places.store}.wal").unlink(missing_ok=True)
 
     def _ask_ingester(self, operation: str, arguments: JsonObject) -> tuple[Any, bool] | None:  # Any: see above
         """Ask the process that has the lock; None if it does not answer (yet)."""
@@ -211,7 +284,7 @@ class TraceReader:
     def _find_in_spool(self, ids: Collection[str]) -> dict[str, JsonObject]:
         found = {}
         for path in segment_paths(self._places.spool):
-            for facts in _facts_of(path):
+            for facts in _facts_of(path, self._places.at_rest):
                 trace_id = str(facts.trace_id)
                 if trace_id in ids:
                     found[trace_id] = {"trace_id": trace_id} | {
@@ -220,12 +293,13 @@ class TraceReader:
         return found
 
 
-def _facts_of(path: Path) -> Iterator[Facts]:
+def _facts_of(path: Path, at_rest: AtRest) -> Iterator[Facts]:
+    opener = LineOpener(at_rest, path.name)
     try:
         with open_segment(path) as file:
             for line, _ in whole_lines(file, 0, limit_bytes=2 * MAX_LINE_BYTES):
                 try:
-                    yield decode_line(line or b"").facts
+                    yield decode_line(opener.plain(line or b"")).facts
                 except BadLineError:
                     continue
     except FileNotFoundError:
@@ -244,7 +318,7 @@ def _drain(places: Places, store: TraceStore) -> bool:
     """Bring the spool into the store; False, with a word in the log, when it takes nothing."""
     try:
         Drain(places.spool, store).run()
-    except (OSError, duckdb.Error) as error:
+    except (OSError, duckdb.Error, TraceStoreError) as error:
         _LOG.warning("the spool cannot be moved into the trace store: %s", type(error).__name__)
         return False
     return True

@@ -13,6 +13,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
+from llmguard.domain.at_rest import PLAIN, AtRest
+from llmguard.traces.encryption import cipher_of
+
 SUFFIX = ".jsonl"
 _BUFFER_BYTES = 1 << 20
 _LOG = logging.getLogger(__name__)
@@ -21,8 +24,13 @@ _LOG = logging.getLogger(__name__)
 class SegmentWriter:
     """One segment, from its creation to the end of its writer. Attributes: `path`; `size` in bytes."""
 
-    def __init__(self, folder: Path, worker: str) -> None:
+    def __init__(self, folder: Path, worker: str, at_rest: AtRest = PLAIN) -> None:
         """Create `<worker>-<nanoseconds>.jsonl`, readable by the owner only, and lock it.
+
+        Args:
+            folder: the spool.
+            worker: a name for the segments of one process.
+            at_rest: whether lines are encrypted.
 
         Raises:
             OSError: it cannot be created.
@@ -34,6 +42,7 @@ class SegmentWriter:
             if os.fstat(self._fd).st_nlink:  # the ingester may have taken the file for a dead one before we locked it
                 break
             os.close(self._fd)
+        self._cipher = cipher_of(at_rest, self.path.name)
         self.size = 0
 
     @property
@@ -47,6 +56,8 @@ class SegmentWriter:
         Raises:
             OSError: no space, a file size limit, a broken disk. The caller then closes this segment.
         """
+        if self._cipher is not None:
+            line = self._cipher.encrypt(line)
         written = 0
         try:
             while written < len(line):  # one write; more only after a short one. EINTR: Python repeats (PEP 475)
@@ -116,6 +127,21 @@ def open_segment(path: Path) -> Iterator[BinaryIO]:
     """Open a segment for reading."""
     with path.open("rb", buffering=_BUFFER_BYTES) as file:
         yield file
+
+
+def blank_out(path: Path, end: int) -> None:
+    """Overwrite the lines before `end`, all of which are in the store; whoever appends meanwhile is not disturbed.
+
+    One blank line takes their place, so that the next one still begins behind a newline.
+
+    Raises:
+        OSError: it cannot be written. An absent segment is fine.
+    """
+    with suppress(FileNotFoundError), path.open("r+b", buffering=0) as file:
+        for start in range(0, end - 1, _BUFFER_BYTES):
+            file.seek(start)
+            file.write(b" " * min(_BUFFER_BYTES, end - 1 - start))
+        os.fsync(file.fileno())
 
 
 def lock_if_abandoned(file: BinaryIO) -> bool:

@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from llmguard.domain.at_rest import PLAIN, AtRest
 from llmguard.domain.clock import Clock, SystemClock
 from llmguard.domain.errors import Fault
 from llmguard.domain.trace import Trace
@@ -48,13 +49,20 @@ class Spool:
     """Where one worker puts its traces. For one event loop; not to be shared by a fork."""
 
     def __init__(
-        self, folder: Path, worker: str, *, clock: Clock | None = None, limits: SpoolLimits | None = None
+        self,
+        folder: Path,
+        worker: str,
+        *,
+        at_rest: AtRest = PLAIN,
+        clock: Clock | None = None,
+        limits: SpoolLimits | None = None,
     ) -> None:
         """Open a first segment.
 
         Args:
             folder: `spool/` in the data folder; created for the owner only.
             worker: a name for the segments of this process.
+            at_rest: whether traces are encrypted.
             clock: tells when to look at the disk again.
             limits: see there.
 
@@ -63,6 +71,7 @@ class Spool:
         """
         self._folder = folder
         self._worker = worker
+        self._at_rest = at_rest
         self._clock = clock or SystemClock()
         self._limits = limits or SpoolLimits()
         self._held: deque[bytes] = deque()
@@ -70,7 +79,7 @@ class Spool:
         self._next_probe = 0
         self._reason: str | None = None
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._segment: SegmentWriter | None = SegmentWriter(folder, worker)
+        self._segment: SegmentWriter | None = SegmentWriter(folder, worker, at_rest)
         self._segment_opened = self._clock.ticks()
 
     def append(self, trace: Trace) -> None:
@@ -133,7 +142,7 @@ class Spool:
         if self._segment is not None and self._is_full(self._segment):
             self._let_go()
         if self._segment is None:
-            self._segment = SegmentWriter(self._folder, self._worker)
+            self._segment = SegmentWriter(self._folder, self._worker, self._at_rest)
             self._segment_opened = self._clock.ticks()
         return self._segment
 

@@ -1,5 +1,6 @@
 """Write side of the trace store: rows and segment positions, in one transaction."""
 
+import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -10,16 +11,68 @@ import duckdb
 import msgspec
 
 from llmguard.traces.chain import StoredRow, Tip, seal
+from llmguard.traces.database import open_for_writing
 from llmguard.traces.errors import TraceStoreError
 from llmguard.traces.line import Line, Sealed
 from llmguard.traces.places import Places
-from llmguard.traces.schema import UPGRADES, Upgrade, open_for_writing
+from llmguard.traces.schema import UPGRADES, Upgrade
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 # Measured on 3.7 KB traces, 1 thread (rows/s, compression included): read_json of a file 43,700; one JSON parameter
 # 25,000; list parameters 3,000 (80 us an element); numpy arrays 2,400; executemany 387.
-INSERT = """
+_TYPES = {
+    "seq": "BIGINT",
+    "trace_id": "UUID",
+    "started_at": "TIMESTAMPTZ",
+    "endpoint": "VARCHAR",
+    "app": "VARCHAR",
+    "owner": "VARCHAR",
+    "cost_center": "VARCHAR",
+    "key_id": "VARCHAR",
+    "preset": "VARCHAR",
+    "preset_version": "INTEGER",
+    "registry_digest": "VARCHAR",
+    "redaction_digest": "VARCHAR",
+    "policy_digest": "VARCHAR",
+    "price_version": "VARCHAR",
+    "provider": "VARCHAR",
+    "model": "VARCHAR",
+    "status": "SMALLINT",
+    "code": "VARCHAR",
+    "decision_json": "VARCHAR",
+    "request": "VARCHAR",
+    "response": "VARCHAR",
+    "chunks": "VARCHAR",
+    "entities": "MAP(VARCHAR, INTEGER)",
+    "input_tokens": "BIGINT",
+    "output_tokens": "BIGINT",
+    "cached_tokens": "BIGINT",
+    "reasoning_tokens": "BIGINT",
+    "cost_nano_usd": "BIGINT",
+    "latency_ms": "DOUBLE",
+    "first_token_ms": "DOUBLE",
+    "overhead_ms": "DOUBLE",
+    "stream": "BOOLEAN",
+    "replay_of": "VARCHAR",
+    "steps_json": "VARCHAR",
+    "payload_digest": "VARCHAR",
+    "prev_digest": "VARCHAR",
+    "digest": "VARCHAR",
+    "team": "VARCHAR",
+    "cache_write_tokens": "BIGINT",
+    "cache_write_1h_tokens": "BIGINT",
+    "audio_input_tokens": "BIGINT",
+    "audio_output_tokens": "BIGINT",
+    "service_tier": "VARCHAR",
+    "price_rate": "VARCHAR",
+    "cost_basis": "VARCHAR",
+    "preset_digest": "VARCHAR",
+    "request_id": "VARCHAR",
+    "w3c_trace_id": "VARCHAR",
+}
+_COLUMNS = "{" + ", ".join(f"{name}: '{kind}'" for name, kind in _TYPES.items()) + "}"
+_SELECT = """
 INSERT INTO traces BY NAME
 SELECT
     seq, trace_id, started_at, endpoint, app, owner, cost_center, key_id, preset, preset_version, registry_digest,
@@ -38,23 +91,13 @@ SELECT
     payload_digest, prev_digest, digest,
     team, cache_write_tokens, cache_write_1h_tokens, audio_input_tokens, audio_output_tokens, service_tier, price_rate,
     cost_basis, preset_digest, request_id, w3c_trace_id
-FROM read_json(
-    $path, format = 'newline_delimited', maximum_object_size = $longest, columns = {
-        seq: 'BIGINT', trace_id: 'UUID', started_at: 'TIMESTAMPTZ', endpoint: 'VARCHAR', app: 'VARCHAR',
-        owner: 'VARCHAR', cost_center: 'VARCHAR', key_id: 'VARCHAR', preset: 'VARCHAR', preset_version: 'INTEGER',
-        registry_digest: 'VARCHAR', redaction_digest: 'VARCHAR', policy_digest: 'VARCHAR', price_version: 'VARCHAR',
-        provider: 'VARCHAR', model: 'VARCHAR', status: 'SMALLINT', code: 'VARCHAR', decision_json: 'VARCHAR',
-        request: 'VARCHAR', response: 'VARCHAR', chunks: 'VARCHAR', entities: 'MAP(VARCHAR, INTEGER)',
-        input_tokens: 'BIGINT', output_tokens: 'BIGINT', cached_tokens: 'BIGINT', reasoning_tokens: 'BIGINT',
-        cost_nano_usd: 'BIGINT', latency_ms: 'DOUBLE', first_token_ms: 'DOUBLE', overhead_ms: 'DOUBLE',
-        stream: 'BOOLEAN', replay_of: 'VARCHAR', steps_json: 'VARCHAR', payload_digest: 'VARCHAR',
-        prev_digest: 'VARCHAR', digest: 'VARCHAR', team: 'VARCHAR', cache_write_tokens: 'BIGINT',
-        cache_write_1h_tokens: 'BIGINT', audio_input_tokens: 'BIGINT', audio_output_tokens: 'BIGINT',
-        service_tier: 'VARCHAR', price_rate: 'VARCHAR', cost_basis: 'VARCHAR',
-        preset_digest: 'VARCHAR', request_id: 'VARCHAR', w3c_trace_id: 'VARCHAR'
-    }
+FROM """
+INSERT = (
+    f"{_SELECT} read_json($path, format = 'newline_delimited', maximum_object_size = $longest, columns = {_COLUMNS})"
 )
-"""
+# Where nothing may lie on disk in plain: one parameter instead of a file.
+_SHAPE = json.dumps([_TYPES])
+INSERT_FROM_MEMORY = f"{_SELECT} (SELECT r.* FROM (SELECT unnest(from_json($rows, '{_SHAPE}')) AS r))"  # noqa: S608
 READ_TIP = "SELECT seq, digest FROM traces ORDER BY seq DESC LIMIT 1"
 READ_POSITIONS = "SELECT name, position FROM segments"
 ADD_POSITION = "INSERT INTO segments VALUES ($name, $position)"
@@ -68,7 +111,7 @@ SELECT
     CAST(cost_usd::DECIMAL(38, 9) * 1000000000 AS BIGINT), latency_ms, first_token_ms, overhead_ms, stream, replay_of,
     team, cache_write_tokens, cache_write_1h_tokens, audio_input_tokens, audio_output_tokens, service_tier, price_rate,
     cost_basis, preset_digest, request_id, w3c_trace_id, payload_digest, prev_digest, decision::VARCHAR, steps::VARCHAR,
-    request::VARCHAR, response::VARCHAR, chunks::VARCHAR, digest
+    request::VARCHAR, response::VARCHAR, chunks::VARCHAR, digest, erased_by
 FROM traces WHERE seq > $after ORDER BY seq LIMIT $count
 """
 _SEALED_COLUMNS = (
@@ -89,6 +132,7 @@ class TraceStore:
     Attributes:
         connection: for cursors; only this class writes.
         positions: how far each segment has been read, in bytes, as committed.
+        places: where its files are.
     """
 
     def __init__(self, places: Places, *, upgrades: Sequence[Upgrade] = UPGRADES) -> None:
@@ -98,11 +142,21 @@ class TraceStore:
             TraceStoreError: another program has it open, or it is too new.
             duckdb.Error: it cannot be opened.
         """
-        self._batch = places.batch
-        self.connection = open_for_writing(places, upgrades)
+        self.places = places
+        self.connection, self._key = open_for_writing(places, upgrades)
         self.positions: dict[str, int] = dict(self.connection.execute(READ_POSITIONS).fetchall())
         tip = self.connection.execute(READ_TIP).fetchone()
         self._tip = Tip(*tip) if tip else Tip()
+
+    @property
+    def is_kept_as_wanted(self) -> bool:
+        """Whether the file is encrypted with the present key, or plain, as the data folder's setting says."""
+        return self._key == self.places.at_rest.candidates[0]
+
+    @property
+    def tip(self) -> Tip:
+        """The end of the chain."""
+        return self._tip
 
     def commit(self, lines: Sequence[Line], positions: Mapping[str, int]) -> None:
         """Add rows and say how far their segments have been read: both or neither.
@@ -111,11 +165,11 @@ class TraceStore:
             duckdb.Error: nothing was changed.
             OSError: nothing was changed.
         """
-        tip = self._write_batch(lines)
+        records, tip = self._seal(lines)
         self.connection.begin()
         try:
             if lines:
-                self._insert(len(lines))
+                self._insert(records)
             for name, position in positions.items():
                 statement = MOVE_POSITION if name in self.positions else ADD_POSITION
                 self.connection.execute(statement, {"name": name, "position": position})
@@ -150,24 +204,27 @@ class TraceStore:
         finally:
             self.connection.close()
             with suppress(OSError):  # the next one overwrites it
-                self._batch.unlink()
+                self.places.batch.unlink()
 
-    def _write_batch(self, lines: Sequence[Line]) -> Tip:
+    def _seal(self, lines: Sequence[Line]) -> tuple[list[bytes], Tip]:
         tip = self._tip
         records = []
         for line in lines:
             record, tip = seal(line, tip)
             records.append(record)
-        self._longest = max(map(len, records), default=0)
-        with os.fdopen(os.open(self._batch, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "wb") as file:
-            file.write(b"".join(records))
-        return tip
+        return records, tip
 
-    def _insert(self, expected: int) -> None:
-        parameters = {"path": str(self._batch), "longest": max(1 << 20, self._longest + 1)}
-        inserted = self.connection.execute(INSERT, parameters).fetchone()
-        if inserted is None or inserted[0] != expected:
-            raise TraceStoreError(f"{expected} rows were to be stored, not {inserted}")
+    def _insert(self, records: Sequence[bytes]) -> None:
+        if self.places.at_rest.encrypts:
+            rows = b"[%b]" % b",".join(records)
+            inserted = self.connection.execute(INSERT_FROM_MEMORY, {"rows": rows.decode()}).fetchone()
+        else:
+            with os.fdopen(os.open(self.places.batch, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "wb") as file:
+                file.write(b"".join(records))
+            parameters = {"path": str(self.places.batch), "longest": max(1 << 20, max(map(len, records)) + 1)}
+            inserted = self.connection.execute(INSERT, parameters).fetchone()
+        if inserted is None or inserted[0] != len(records):
+            raise TraceStoreError(f"{len(records)} rows were to be stored, not {inserted}")
 
     def _roll_back(self) -> None:
         with suppress(duckdb.Error):  # DuckDB has done so itself, or the connection is gone: the first error tells
@@ -187,5 +244,4 @@ def _stored_row(row: tuple[Any, ...]) -> StoredRow:  # Any: what DuckDB returns
     values = dict(zip(_SEALED_COLUMNS, row, strict=False))
     values["started_at"] = _EPOCH + timedelta(microseconds=values["started_at"])  # TIMESTAMPTZ itself would need pytz
     sealed = msgspec.convert({name: value for name, value in values.items() if value is not None}, Sealed)
-    request, response, chunks, digest = row[len(_SEALED_COLUMNS) :]
-    return StoredRow(sealed, request, response, chunks, digest)
+    return StoredRow(sealed, *row[len(_SEALED_COLUMNS) :])

@@ -71,14 +71,14 @@ def test_every_answer_comes_back_byte_for_byte_and_chunk_for_chunk(traces):
 def test_a_changed_answer_is_not_given_out_and_its_row_is_named(traces):
     places, written = traces
     reader = TraceReader(places.data)
-    assert list(reader.verify())[-1] == (COUNT, None)
+    assert list(reader.verify())[-1]["seq"] == COUNT
     change(places, 241)
 
     row = next(reader.export(limit=1, after_seq=240))
 
     assert row["trace_id"] == written[240].trace_id
     assert (replay_offline(row).state, replay_offline(row).parts) == ("changed", ())
-    _, fault = list(reader.verify())[-1]
+    fault = list(reader.verify())[-1]["fault"]
     assert fault == f"row 241, trace {written[240].trace_id}: request, response or chunks were changed"
 
 

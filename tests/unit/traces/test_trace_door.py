@@ -73,7 +73,7 @@ def test_a_wrong_key_is_refused(address):
     ("body", "status", "words"),
     [
         (b"nonsense", 400, "no question"),
-        ({"operation": "erase", "arguments": {}}, 400, "no question 'erase'"),
+        ({"operation": "drop", "arguments": {}}, 400, "no question 'drop'"),
         ({"operation": "count", "arguments": {"where": "1=1"}}, 400, "not the arguments"),
         ({"operation": "query", "arguments": {"sql": ENDLESS, "parameters": [], "limit": 1}}, 400, "0.3 seconds"),
     ],

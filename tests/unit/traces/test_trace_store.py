@@ -10,12 +10,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from llmguard.domain.identifiers import new_trace_id
+from llmguard.domain.trace import Trace
 from llmguard.traces.chain import GENESIS, Tip, first_bad_row
+from llmguard.traces.database import open_for_reading
 from llmguard.traces.drain import Drain
 from llmguard.traces.errors import TraceStoreError
 from llmguard.traces.line import decode_line, encode_line
 from llmguard.traces.places import Places
-from llmguard.traces.schema import UPGRADES, open_for_reading, schema_version
+from llmguard.traces.schema import UPGRADES, schema_version
 from llmguard.traces.segments import segment_paths
 from llmguard.traces.spool import Spool, SpoolLimits
 from llmguard.traces.store import TraceStore
@@ -117,6 +119,7 @@ def test_the_table_has_every_column_of_the_contract(store):
         *("overhead_ms", "stream", "replay_of", "steps", "payload_digest", "prev_digest", "digest"),
         *("team", "cache_write_tokens", "cache_write_1h_tokens", "audio_input_tokens", "audio_output_tokens"),
         *("service_tier", "price_rate", "cost_basis", "preset_digest", "request_id", "w3c_trace_id"),
+        *("erased_at", "erased_by"),
     ]
     assert types["trace_id"] == "UUID"
     assert types["started_at"] == "TIMESTAMP WITH TIME ZONE"
@@ -265,12 +268,12 @@ def test_an_older_folder_is_upgraded_and_its_chain_still_holds(places):
 
 
 def test_a_folder_of_the_first_schema_gets_all_later_columns_and_its_chain_still_holds(places):
-    finance = [statement.split()[5] for upgrade in UPGRADES[1:] for statement in upgrade]
+    later = [statement.split()[5] for upgrade in UPGRADES[1:] for statement in upgrade]
     store = TraceStore(places)
-    put(store, a_full_trace(**dict.fromkeys(finance)))
+    put(store, a_full_trace(**dict.fromkeys(set(later) & set(Trace.__dataclass_fields__))))
     store.close()
     with duckdb.connect(str(places.store), config={"storage_compatibility_version": "v1.5.0"}) as first:
-        for column in finance:
+        for column in later:
             first.execute(f"ALTER TABLE traces DROP COLUMN {column}")
         first.execute("DELETE FROM schema_version WHERE version > 1")
 
