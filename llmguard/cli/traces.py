@@ -165,7 +165,7 @@ def find_value(
     types = [entity_type.upper()] if entity_type else extent["entity_types"]
     secrets = (settings.secret, *settings.previous_secrets)
     placeholders = list(placeholders_of(value, app=app, secrets=secrets, entity_types=types))
-    filters: TraceFilters = {"app": app, "placeholders": placeholders}
+    filters: TraceFilters = {"data_of": app, "placeholders": placeholders}
     rows = _by_days(reader, filters, extent, since, limit) if placeholders and extent["first"] is not None else []
     if as_json:
         print_json({"app": app, "placeholders": [f"{found}…>" for found in placeholders], "traces": rows})

@@ -67,6 +67,8 @@ def require_sent(stored: Stored) -> JsonObject:
         CannotReplay: nothing was, or it was too large to be kept.
     """
     sent = stored.sent
+    if stored.row["replay_of"] is not None:
+        raise CannotReplay(f"It is a replay itself; replay {stored.row['replay_of']} instead.", is_final=True)
     if sent is None and stored.row["status"] == _OK:
         raise CannotReplay(f"It asked no model ({stored.row['endpoint']}), so there is nothing to send.", is_final=True)
     if sent is None:

@@ -31,9 +31,12 @@ DONE: dict[str, str] = {"erasure": "traces.erased", "retention": "traces.retaine
 
 _HAS_PAYLOAD = "erased_by IS NULL AND (request IS NOT NULL OR response IS NOT NULL OR chunks IS NOT NULL)"
 _FIND = "CREATE OR REPLACE TEMP TABLE due AS SELECT seq FROM store.traces AS t {where} ORDER BY seq"
+# A live replay holds the data of the app that had asked first.
 _OLDER = """
 started_at < coalesce(
-    map_extract(from_json($ends, '"MAP(VARCHAR, VARCHAR)"'), coalesce(app, ''))[1], $otherwise)::TIMESTAMPTZ"""
+    map_extract(from_json($ends, '"MAP(VARCHAR, VARCHAR)"'), coalesce(
+        (SELECT first.app FROM store.traces AS first WHERE first.trace_id = try_cast(t.replay_of AS UUID)), app, ''
+    ))[1], $otherwise)::TIMESTAMPTZ"""
 _DUE = "SELECT seq FROM temp.due ORDER BY seq"
 _DUE_IDS = """
 SELECT trace_id::VARCHAR FROM store.traces
@@ -140,7 +143,8 @@ def _condition(order: Order) -> tuple[str, dict[str, object]]:
         return f"WHERE {_HAS_PAYLOAD} AND {_OLDER}", values
     if not order.filters.get("app") and not order.filters.get("placeholders"):
         raise TraceQueryError("an erasure is of an app or of a placeholder")
-    where, values = condition_of(cast("TraceFilters", order.filters))  # it checks the names
+    renamed = {"data_of" if name == "app" else name: value for name, value in order.filters.items()}
+    where, values = condition_of(cast("TraceFilters", renamed))  # it checks the names
     return f"{where} AND {_HAS_PAYLOAD}", values
 
 

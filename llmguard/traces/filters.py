@@ -19,6 +19,7 @@ class TraceFilters(TypedDict, total=False):
         text: stands in the redacted request or answer, in any capitals.
         placeholders: how a placeholder begins (`<PERSON_KOFADELIMORU>`); one of them stands in request or answer, or
             whole in one chunk.
+        data_of: an app: its own traces, and live replays of them, which hold its data under a responder's name.
         after_seq: only rows behind this one.
     """
 
@@ -46,6 +47,7 @@ class TraceFilters(TypedDict, total=False):
     entity: str
     text: str
     placeholders: list[str]
+    data_of: str
     after_seq: int
 
 
@@ -53,6 +55,8 @@ _EQUAL = (
     *("app", "owner", "cost_center", "key_id", "endpoint", "preset", "preset_version", "provider", "model"),
     *("status", "code", "stream", "replay_of", "request_id", "w3c_trace_id"),
 )
+DATA_OF = """(app = $data_of OR (replay_of IS NOT NULL AND try_cast(replay_of AS UUID) IN (
+    SELECT trace_id FROM store.traces WHERE app = $data_of)))"""
 _CONDITIONS = {name: f"{name} = ${name}" for name in _EQUAL} | {
     "since": "started_at >= $since::TIMESTAMPTZ",
     "until": "started_at < $until::TIMESTAMPTZ",
@@ -66,6 +70,7 @@ _CONDITIONS = {name: f"{name} = ${name}" for name in _EQUAL} | {
         "(regexp_matches(request::VARCHAR, $placeholders) OR regexp_matches(response::VARCHAR, $placeholders) "
         "OR regexp_matches(chunks::VARCHAR, $placeholders))"
     ),
+    "data_of": DATA_OF,
     "after_seq": "seq > $after_seq",
 }
 _BEGINNING = re.compile(r"<[A-Z][A-Z0-9_]*")

@@ -17,7 +17,7 @@ from llmguard.domain.chat import JsonObject
 from llmguard.traces.chain import Tip, first_bad_row
 from llmguard.traces.database import cursor_of
 from llmguard.traces.errors import TraceQueryError
-from llmguard.traces.filters import TraceFilters, condition_of
+from llmguard.traces.filters import DATA_OF, TraceFilters, condition_of
 from llmguard.traces.store import CHAIN_PAGE_ROWS, read_chain
 
 Rows = list[JsonObject]
@@ -52,11 +52,11 @@ SHOW = f"""
 SELECT {_WIDE} FROM traces WHERE rowid IN (SELECT rowid FROM traces WHERE trace_id = $trace_id::UUID) LIMIT 1
 """  # noqa: S608 - built from constants of this module
 EXPORT = "SELECT {wide} FROM traces AS t {where} ORDER BY t.seq LIMIT {limit}"
-ENTITY_TYPES = "SELECT DISTINCT unnest(map_keys(entities)) AS entity FROM traces WHERE app = $app"
-SPAN = """
+ENTITY_TYPES = f"SELECT DISTINCT unnest(map_keys(entities)) AS entity FROM traces WHERE {DATA_OF}"  # noqa: S608 - as above
+SPAN = f"""
 SELECT min(epoch_us(started_at)) // 1000000 AS first, max(epoch_us(started_at)) // 1000000 AS last
-FROM traces WHERE app = $app
-"""
+FROM traces WHERE {DATA_OF}
+"""  # noqa: S608 - as above
 FIND_MANY = """
 SELECT
     trace_id, status, code, app, preset, provider, model, input_tokens, output_tokens, cached_tokens,
@@ -122,9 +122,9 @@ class TraceQueries:
         return {"seq": last.sealed.seq, "digest": last.digest, "fault": None, "more": True, "erased": erased}
 
     def extent(self, *, app: str) -> JsonObject:
-        """Return the entity types that were hidden for an app, and its first and last second, or None."""
-        types = [row["entity"] for row in self._rows(ENTITY_TYPES, {"app": app})]
-        return {"entity_types": types, **self._rows(SPAN, {"app": app})[0]}
+        """Return the entity types that were hidden for an app, and the first and last second of its data, or None."""
+        types = [row["entity"] for row in self._rows(ENTITY_TYPES, {"data_of": app})]
+        return {"entity_types": types, **self._rows(SPAN, {"data_of": app})[0]}
 
     def show(self, *, trace_id: str) -> JsonObject | None:
         """Return all columns of one trace with their JSON decoded."""

@@ -95,3 +95,29 @@ def test_retention_goes_by_the_registry_and_is_due_once_a_day(llmguard, ask, spo
     assert [bool(ask("traces", "show", row["trace_id"])["request"]) for row in rows] == [True, False]
     proof = json.loads(llmguard("traces", "verify", "--json")[1])
     assert (proof["rows"], proof["erased"], proof["fault"]) == (2, 1, None)
+
+
+@pytest.fixture
+def replayed(tmp_path, spooled):
+    """A live replay of the first trace, also half a year ago, and one of another app's."""
+    spool = Spool(tmp_path / "data" / "spool", "replay")
+    before, request = datetime.now(UTC) - timedelta(days=184), {"messages": [{"content": f"Again {ANNA}"}]}
+    for last, replay_of in (("c", FIRST), ("d", FIRST[:-1] + "e")):
+        facts = {"trace_id": FIRST[:-1] + last, "started_at": before, "app": "responder:coe@example.com"}
+        spool.append(a_trace(**facts, replay_of=replay_of, status=200, request=request))
+    spool.close()
+
+
+def test_live_replays_of_an_app_go_with_its_own_traces(ask, replayed):
+    done = ask("traces", "erase", "--app", "expense-triage", "--reason", "CASE-2", "--yes")
+
+    assert done["traces"] == 3
+    kept = [row["trace_id"][-1] for row in ask("traces", "list") if ask("traces", "show", row["trace_id"])["request"]]
+    assert kept == ["d"]
+
+
+def test_live_replays_are_kept_as_long_as_the_data_of_the_app(ask, replayed):
+    assert ask("traces", "retain")["traces"] == 2  # the example keeps those of another app, and of none, longer
+
+    kept = [row["trace_id"][-1] for row in ask("traces", "list") if ask("traces", "show", row["trace_id"])["request"]]
+    assert sorted(kept) == ["a", "d"]

@@ -153,7 +153,11 @@ def test_a_value_is_found_by_its_placeholders_under_every_secret(llmguard, spool
         request = {"messages": [{"role": "user", "content": f"About {start}>"}]}
         moment = datetime.now(UTC) - timedelta(days=days)
         traces.append(an_answered_trace(trace_id=trace_id, started_at=moment, request=request))
-    spooled(*traces, an_answered_trace(trace_id=TRACE_ID[:-1] + "c"))
+    again = {"app": "responder:coe@example.com", "replay_of": TRACE_ID, "request": traces[0].request}
+    replayed = an_answered_trace(
+        trace_id=TRACE_ID[:-1] + "d", started_at=datetime.now(UTC) + timedelta(hours=1), **again
+    )
+    spooled(*traces, an_answered_trace(trace_id=TRACE_ID[:-1] + "c"), replayed)
 
     def find(*words, text=value):
         monkeypatch.setattr("sys.stdin", io.StringIO(text + "\n"))
@@ -161,9 +165,12 @@ def test_a_value_is_found_by_its_placeholders_under_every_secret(llmguard, spool
 
     code, out, said = find("--json")
 
-    assert (code, ids(json.loads(out)["traces"])) == (0, [TRACE_ID, OLD_ID])
+    assert (code, ids(json.loads(out)["traces"])) == (0, [replayed.trace_id, TRACE_ID, OLD_ID])
     assert "schmidt" not in (out + said).lower()
-    assert ids(json.loads(find("--json", "--since", "7d", text="ANNA  SCHMIDT")[1])["traces"]) == [TRACE_ID]
+    assert ids(json.loads(find("--json", "--since", "7d", text="ANNA  SCHMIDT")[1])["traces"]) == [
+        replayed.trace_id,
+        TRACE_ID,
+    ]
     assert find("--type", "CITY")[1:] == ("", "No trace of expense-triage holds this value as CITY.\n")
     assert find(text=" ")[0] == 2
     kept = b"".join(path.read_bytes() for path in (tmp_path / "data").rglob("*") if path.is_file())

@@ -56,6 +56,7 @@ def a_stored(sent=None, decision=None, response=None, **changes):
         "output_tokens": 1,
         "cost_usd": "0.1",
         "latency_ms": 1.0,
+        "replay_of": None,
     } | changes
     return Stored(row, sent, decision or {}, answer_of(row, response))
 

@@ -65,6 +65,7 @@ def a_stored(sent=SENT, **changes):
         "output_tokens": 1,
         "cost_usd": "0.1",
         "latency_ms": 1.0,
+        "replay_of": None,
     } | changes
     return Stored(row, sent, {}, answer_of(row, None))
 
@@ -217,6 +218,7 @@ def test_a_model_that_is_no_longer_approved_is_not_asked(refused):
     [
         (a_stored(None, status=400, code="content_blocked"), {}, "400 content_blocked before anything was sent"),
         (a_stored(None, endpoint="/v1/me"), {}, "asked no model (/v1/me)"),
+        (a_stored(replay_of="t0"), {}, "It is a replay itself; replay t0 instead"),
         (a_stored({"omitted": "too long"}), {}, "too large"),
         (a_stored(preset_digest="x" * 64), {}, "summarise@1 as it was then is neither"),
         (a_stored(preset="gone"), {}, "gone@1 as it was then is neither"),
@@ -225,7 +227,18 @@ def test_a_model_that_is_no_longer_approved_is_not_asked(refused):
         (a_stored(), {"model": "nope"}, "There is: big, echo-1."),
         (a_stored({"model": "big-1", "input": ["a"]}), {}, "is for chat, and this request is not"),
     ],
-    ids=["refused", "no model", "omitted", "changed preset", "no preset", "unknown", "version", "model", "vectors"],
+    ids=[
+        "refused",
+        "no model",
+        "replay",
+        "omitted",
+        "changed preset",
+        "no preset",
+        "unknown",
+        "version",
+        "model",
+        "vectors",
+    ],
 )
 def test_what_cannot_be_sent_says_why(refused, stored, choice, words):
     assert words in refused(None, stored, **choice)
