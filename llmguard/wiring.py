@@ -25,9 +25,13 @@ from llmguard.gateway.recorder import Recorder
 from llmguard.gateway.services import Services
 from llmguard.idempotency.claims import Claims
 from llmguard.idempotency.store import AnswerStore
+from llmguard.identity.access import AccessDesk
+from llmguard.identity.app_tokens import TokenMint
 from llmguard.identity.key_store import KeyStore
 from llmguard.identity.keyring import Keyring
+from llmguard.identity.openid import OpenIdProviders
 from llmguard.identity.operator_store import OperatorStore
+from llmguard.identity.sign_ins import SignIns
 from llmguard.providers.calling import Providers
 from llmguard.providers.tokens import TokenCounter
 from llmguard.quota.gate import OverageGate
@@ -44,6 +48,7 @@ from llmguard.registry.live import LiveRegistry
 from llmguard.replay.live import Parts
 from llmguard.settings import Settings
 from llmguard.traces.spool import Spool
+from llmguard.web.admin import OperatorParts
 from llmguard.web.app import Site
 from llmguard.web.probes import Probes
 from llmguard.web.response_ids import ResponseIds
@@ -88,7 +93,8 @@ class Worker:
             on_reload=self._use_registry,
         )
         keys = KeyStore(settings.data / "state.db", settings.secret, clock, previous_secrets=settings.previous_secrets)
-        self._keyring = Keyring(keys, clock)
+        mint = TokenMint((settings.secret, *settings.previous_secrets), clock)
+        self._keyring = Keyring(keys, clock, mint)
         self._ledger = Ledger(settings.data / "state.db", clock, name)
         self._spool = Spool(settings.data / "spool", name, at_rest=settings.at_rest)
         self._tokens = ready.tokens
@@ -120,9 +126,9 @@ class Worker:
             _TraceShow(settings.data, settings.at_rest),
             self._running,
             ResponseIds(settings.secret),
-            OperatorStore(settings.data / "state.db", settings.secret, clock),
-            keys,
-            AuditLog(settings.data / "state.db", clock),
+            _operator_parts(settings, environ, keys, clock),
+            mint,
+            OpenIdProviders(clock),
             is_set=lambda name: bool(environ.get(name, "").strip()),
         )
 
@@ -252,6 +258,20 @@ class _TraceShow:
         from llmguard.traces.reader import TraceReader  # noqa: PLC0415 - see above
 
         return TraceReader(self._data, self._at_rest).show(trace_id)
+
+
+def _operator_parts(
+    settings: Settings, environ: Mapping[str, str], keys: KeyStore, clock: SystemClock
+) -> OperatorParts:
+    state = settings.data / "state.db"
+    return OperatorParts(
+        OperatorStore(state, settings.secret, clock),
+        AccessDesk(state, clock),
+        keys,
+        AuditLog(state, clock),
+        SignIns(state, settings.secret, clock),
+        lambda name: environ.get(name, "").strip() or None,
+    )
 
 
 async def _end(watchers: Sequence[asyncio.Task[None]]) -> None:

@@ -16,6 +16,7 @@ _COMMANDS = {
     "check": ("llmguard.cli.check", "Check registry.yaml and the redaction rules."),
     "keys": ("llmguard.cli.keys", "Issue, list, rotate and revoke app keys."),
     "operator": ("llmguard.cli.operator", "Make tokens with which operators sign in."),
+    "access": ("llmguard.cli.access", "Ask for a role for some hours, and decide about it."),
     "apps": ("llmguard.cli.apps", "Look at the app catalog."),
     "presets": ("llmguard.cli.presets", "Look at presets and compare their versions."),
     "redaction": ("llmguard.cli.redaction", "Try and test the redaction rules."),

@@ -13,7 +13,7 @@ from llmguard.cli.main import fail
 from llmguard.cli.options import as_json_option, as_option, local_user, place_options, settings_from
 from llmguard.cli.output import print_facts, print_json, print_rows
 from llmguard.domain.clock import SystemClock
-from llmguard.domain.operators import ROLES, Role
+from llmguard.domain.identity import ROLES, Role
 from llmguard.identity.operator_store import IssuedToken, OperatorStore, UnknownToken
 
 _COLUMNS = ("token_id", "name", "state", "roles", "created_at", "created_by", "expires_at", "revoked_at", "revoked_by")

@@ -7,6 +7,7 @@ from enum import IntEnum
 from typing import Literal
 
 from llmguard.domain.alerts import AlertPolicy
+from llmguard.domain.identity import IdentityProvider, OperatorPolicy
 from llmguard.domain.money import Price
 from llmguard.domain.retention import RetentionPolicy
 
@@ -233,6 +234,8 @@ class Registry:
     alerts: AlertPolicy = field(default_factory=AlertPolicy)
     replay: ReplayPolicy = field(default_factory=ReplayPolicy)
     retention: RetentionPolicy = field(default_factory=RetentionPolicy)
+    identity_providers: Mapping[str, IdentityProvider] = field(default_factory=dict)
+    operators: OperatorPolicy | None = None
 
 
 @dataclass(frozen=True, slots=True)

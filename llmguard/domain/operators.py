@@ -1,14 +1,15 @@
 """Operators: the people who govern, own, watch and pay, what they may be, and why one of them is turned away."""
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 from llmguard.domain.catalog import App
+from llmguard.domain.identity import Role
 
-Role = Literal["builder", "owner", "coe", "finance", "responder", "auditor"]
-ROLES: tuple[Role, ...] = get_args(Role)
 SignInMethod = Literal["token", "oidc", "machine"]
-OperatorRefusalCode = Literal["not_signed_in", "role_missing", "form_refused", "body_refused", "not_found", "conflict"]
+OperatorRefusalCode = Literal[
+    "not_signed_in", "role_missing", "form_refused", "body_refused", "not_found", "conflict", "provider_away"
+]
 _STATUS: dict[OperatorRefusalCode, int] = {
     "not_signed_in": 401,
     "role_missing": 403,
@@ -16,6 +17,7 @@ _STATUS: dict[OperatorRefusalCode, int] = {
     "body_refused": 400,
     "not_found": 404,
     "conflict": 409,
+    "provider_away": 503,
 }
 
 
@@ -39,8 +41,8 @@ class Operator:
 
     @property
     def who(self) -> str:
-        """What is recorded of them: the address where there is one."""
-        return self.email or self.name
+        """What is recorded of them: the address where there is one; never a name that they could choose themselves."""
+        return self.email or (self.subject if self.method == "oidc" else self.name)
 
     def owns(self, app: App) -> bool:
         """Whether the catalog names them as the owner or the backup owner of an app."""

@@ -84,7 +84,7 @@ def authenticate(services: Services, record: Record, registry: Registry, incomin
     caller = Caller(app, credential.key_id, credential.scope)
     record.authenticated(caller, registry)
     check_app(app, today=services.clock.now().date(), origin=incoming.origin)
-    return caller if caller.scope is None else in_scope(caller, record.trace.endpoint)
+    return caller if caller.scope is None else in_scope(caller, record.trace.endpoint, registry)
 
 
 def resolve(services: Services, record: Record, registry: Registry, caller: Caller, request: ChatRequest) -> Preset:

@@ -17,19 +17,22 @@ import logging
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from llmguard.domain.catalog import KeyScope
 from llmguard.domain.clock import Clock
 from llmguard.domain.errors import Fault, Refusal, RefusalCode
+from llmguard.identity.app_tokens import TokenMint
 from llmguard.identity.key_store import KeyStore, Secret
 from llmguard.identity.key_text import PREFIX, is_well_formed, key_digest
+from llmguard.identity.scopes import PROVIDER_ORIGIN
 
 _POLL_SECONDS = 0.25
 _STALE_AFTER_SECONDS = 5
 _WRITE_USE_SECONDS = 30
 _NANO = 1_000_000_000
+_TOKEN = "eyJ"  # noqa: S105 - how every JSON web token begins: {" in base64
 _ASK_FOR_A_KEY = (
     f"Send your app's key as 'Authorization: Bearer {PREFIX}…'. The owner of your app has it, or gets a new one from "
     "whoever runs llmguard (`llmguard keys issue APP`)."
@@ -55,19 +58,21 @@ class _Snapshot:
 
     revision: int
     by_digest: Mapping[bytes, Secret]
+    by_key_id: Mapping[str, tuple[Secret, ...]]
     confirmed_ticks: int
 
 
 class Keyring:
     """All keys of one worker, in memory."""
 
-    def __init__(self, store: KeyStore, clock: Clock) -> None:
-        """Read all keys once.
+    def __init__(self, store: KeyStore, clock: Clock, mint: TokenMint | None = None) -> None:
+        """Read all keys once; `mint` reads the tokens that stand for a key.
 
         Raises:
             sqlite3.Error: the store cannot be read.
         """
         self._store = store
+        self._mint = mint
         self._digest_keys = (store.digest_key, *store.previous_digest_keys)
         self._to_rekey: dict[bytes, bytes] = {}  # digest under a previous secret -> under the present one
         self._used: dict[str, datetime] = {}  # since they were last written
@@ -84,6 +89,8 @@ class Keyring:
         """
         self._check_freshness()
         key_text = _bearer(authorization)
+        if key_text.startswith(_TOKEN):
+            return self._of_token(key_text)
         secret = self.look_up(key_text)
         if secret is None:
             raise _unknown(key_text)
@@ -93,6 +100,20 @@ class Keyring:
         if len(self._digest_keys) > 1 and secret.digest != (present := key_digest(key_text, self._digest_keys[0])):
             self._to_rekey[secret.digest] = present
         return Credential(secret.app, secret.key_id, secret.scope)
+
+    def _of_token(self, text: str) -> Credential:
+        """Return whose token it is, if the key that it came from is still in force."""
+        if self._mint is None:
+            raise _invalid("Tokens are not known here.")
+        token, now = self._mint.read(text), self._clock.now()
+        if not token.origin.startswith(PROVIDER_ORIGIN):
+            secrets = self._snapshot.by_key_id.get(token.origin, ())
+            if not secrets:
+                raise _invalid("The key that this token came from is not known here.")
+            if not any(is_in_force(secret, now) for secret in secrets):
+                refuse_what_ended(secrets[-1], now)
+            self._used[token.origin] = now
+        return Credential(token.app, token.origin, token.scope)
 
     def look_up(self, key_text: str) -> Secret | None:
         """Return what is known of a whole key, also of one that ended; None if it was not issued here.
@@ -128,7 +149,7 @@ class Keyring:
         before = self._clock.ticks()  # confirmed as of the start of the reading, not of its end
         current = self._snapshot
         if self._store.revision() == current.revision:
-            self._snapshot = _Snapshot(current.revision, current.by_digest, before)
+            self._snapshot = replace(current, confirmed_ticks=before)
         else:
             self._snapshot = self._read()
 
@@ -154,7 +175,10 @@ class Keyring:
     def _read(self) -> _Snapshot:
         before = self._clock.ticks()
         revision, secrets = self._store.secrets()
-        return _Snapshot(revision, {secret.digest: secret for secret in secrets}, before)
+        by_key_id: dict[str, tuple[Secret, ...]] = {}
+        for secret in secrets:
+            by_key_id[secret.key_id] = (*by_key_id.get(secret.key_id, ()), secret)
+        return _Snapshot(revision, {secret.digest: secret for secret in secrets}, by_key_id, before)
 
     def _write_use_or_warn(self) -> None:
         """Write when keys were used; what cannot be written now waits for the next time."""
@@ -185,14 +209,22 @@ class Keyring:
             )
 
 
+def is_in_force(secret: Secret, now: datetime) -> bool:
+    """Whether a secret is accepted now."""
+    ended = (secret.retires_at, secret.expires_at)
+    return secret.revoked_at is None and all(end is None or now < end for end in ended)
+
+
 def _bearer(authorization: str | None) -> str:
-    """Return the key of the header."""
+    """Return the key of the header, or what looks like a token."""
     if authorization is None or not authorization.strip():
         raise _invalid("This request carries no API key.")
     scheme, _, key_text = authorization.strip().partition(" ")
     key_text = key_text.strip()
     if scheme.lower() != "bearer" or not key_text:
         raise _invalid("The Authorization header does not have the form 'Bearer KEY'.")
+    if key_text.startswith(_TOKEN):
+        return key_text
     if not key_text.startswith(PREFIX):
         raise _invalid(f"This is no key of llmguard: those start with {PREFIX}.")
     return key_text

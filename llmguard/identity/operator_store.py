@@ -16,7 +16,8 @@ from typing import Any, Final
 
 from llmguard.audit.log import append
 from llmguard.domain.clock import Clock
-from llmguard.domain.operators import ROLES, Operator, OperatorRefused, Role, SignInMethod
+from llmguard.domain.identity import ROLES, Role
+from llmguard.domain.operators import Operator, OperatorRefused, SignInMethod
 from llmguard.domain.secrets import derive_key
 from llmguard.domain.state_file import open_state, transaction
 from llmguard.identity.key_text import OPERATOR_PREFIX, is_well_formed, key_digest, new_key_id, new_key_text

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Final, Literal, get_args
 
 from llmguard.domain.catalog import App
-from llmguard.domain.operators import ROLES, Operator, OperatorRefused, Role
+from llmguard.domain.identity import ROLES, Role
+from llmguard.domain.operators import Operator, OperatorRefused
 
 Action = Literal[
     "console.open",

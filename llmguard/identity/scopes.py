@@ -7,10 +7,11 @@ from collections.abc import Iterable
 from dataclasses import asdict, replace
 from typing import Any, Final
 
-from llmguard.domain.catalog import Caller, KeyScope, Preset
+from llmguard.domain.catalog import Caller, KeyScope, Preset, Registry
 from llmguard.domain.errors import Refusal
 
 ENDPOINTS: Final = ("chat/completions", "responses", "completions", "embeddings", "me/overage")
+PROVIDER_ORIGIN: Final = "idp:"  # in the place of a key id: the token came from this identity provider
 _ASK: Final = "ask whoever runs llmguard for a key that may (`llmguard keys issue`)."
 
 
@@ -39,22 +40,26 @@ def narrowed(scope: KeyScope | None, wanted: KeyScope) -> KeyScope:
     """
     held = scope or KeyScope()
     endpoints = _both(held.endpoints, wanted.endpoints, "endpoints")
-    presets = _both(held.presets, wanted.presets, "presets")
+    presets = _both(held.presets, wanted.presets, "presets")  # summarise@2 is within summarise
     sandbox = "sandbox" in (held.environment, wanted.environment)
     return KeyScope(endpoints, presets, "sandbox" if sandbox else "production")
 
 
-def in_scope(caller: Caller, endpoint: str) -> Caller:
+def in_scope(caller: Caller, endpoint: str, registry: Registry) -> Caller:
     """Return a caller whose key may call this endpoint; with a key for the sandbox, its app is in the sandbox.
+
+    A token that came from an identity provider ends when registry.yaml no longer lets that provider speak for the app.
 
     Listings (`/v1/models`, `/v1/me`) are open to every key: they show what it may.
 
     Raises:
-        Refusal: scope_missing.
+        Refusal: scope_missing; key_revoked.
     """
     scope, name = caller.scope, endpoint.removeprefix("/v1/")
     if scope is None:
         return caller
+    if caller.key_id.startswith(PROVIDER_ORIGIN):
+        _check_provider(caller, registry)
     if scope.endpoints is not None and name in ENDPOINTS and name not in scope.endpoints:
         raise Refusal(
             "scope_missing",
@@ -91,6 +96,17 @@ def check_preset(caller: Caller, preset: Preset) -> None:
         )
 
 
+def _check_provider(caller: Caller, registry: Registry) -> None:
+    name = caller.key_id.removeprefix(PROVIDER_ORIGIN)
+    provider = registry.identity_providers.get(name)
+    if provider is None or caller.app.name not in provider.apps.values():
+        raise Refusal(
+            "key_revoked",
+            f"The identity provider {name} no longer speaks for the app {caller.app.name}.",
+            hint="Ask the CoE: `identity_providers` in registry.yaml names the apps of each.",
+        )
+
+
 def may_use(scope: KeyScope | None, preset: Preset) -> bool:
     """Whether a key of this scope may use a preset that its app may use."""
     if scope is None:
@@ -105,10 +121,9 @@ def _answers_in_sandbox(preset: Preset) -> bool:
 def _both(held: tuple[str, ...] | None, wanted: tuple[str, ...] | None, what: str) -> tuple[str, ...] | None:
     if held is None or wanted is None:
         return held if wanted is None else wanted
-    left = tuple(name for name in wanted if name in held)
-    if len(left) < len(wanted):
+    if any(name not in held and name.partition("@")[0] not in held for name in wanted):
         raise ValueError(what)
-    return left
+    return wanted
 
 
 def _paths(names: Iterable[str]) -> str:

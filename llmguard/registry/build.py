@@ -38,6 +38,7 @@ from llmguard.registry.entries import (
     RuleEntry,
     TargetEntry,
 )
+from llmguard.registry.identity_policy import identity_provider, operator_policy
 from llmguard.registry.parameters import MAX_COMPLETION_TOKENS, MAX_TOKENS
 from llmguard.registry.price_figures import with_version
 from llmguard.registry.prices import PriceMap
@@ -62,6 +63,8 @@ def build_registry(file: RegistryFile, document: Document, digest: str, prices: 
         alerts=alert_policy(file.alerts),
         replay=_replay(file.replay),
         retention=retention_policy(file.retention),
+        identity_providers={name: identity_provider(name, entry) for name, entry in file.identity_providers.items()},
+        operators=operator_policy(file.operators),
     )
 
 

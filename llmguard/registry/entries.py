@@ -34,6 +34,7 @@ from llmguard.registry.fields import (
     UsdAboveZero,
     WebAddress,
 )
+from llmguard.registry.identity_entries import IDENTITY_ENTRIES, IdentityProviderEntry, OperatorsEntry
 from llmguard.registry.parameters import PARAMETERS
 from llmguard.registry.retention_entries import RETENTION_ENTRIES, RetentionEntry
 
@@ -289,6 +290,12 @@ class RegistryFile(Entry):
     retention: RetentionEntry = Field(
         RetentionEntry.model_validate({}), description="How long requests and answers are kept; figures stay."
     )
+    identity_providers: dict[Name, IdentityProviderEntry] = Field(
+        {}, description="Providers of the company whose tokens apps may exchange for one of ours, by name."
+    )
+    operators: OperatorsEntry | None = Field(
+        None, description="How people sign in to the console, and what they may be; without: by tokens of the machine."
+    )
 
 
 def entry_at(loc: tuple[str | int, ...]) -> type[Entry] | None:
@@ -323,4 +330,5 @@ _ENTRIES: dict[tuple[str, ...], type[Entry]] = {
     ("replay", "responders", "*"): SharedQuotaEntry,
     **ALERT_ENTRIES,
     **RETENTION_ENTRIES,
+    **IDENTITY_ENTRIES,
 }

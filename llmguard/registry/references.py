@@ -6,6 +6,7 @@ from typing import Any
 from llmguard.registry.alert_policy import alert_problems
 from llmguard.registry.document import Document, as_mapping, as_texts, id_of, targets_in
 from llmguard.registry.finding import Loc, Problem, suggestion
+from llmguard.registry.identity_policy import identity_problems
 from llmguard.registry.parameters import MAX_COMPLETION_TOKENS, MAX_TOKENS
 from llmguard.registry.prices import PriceMap
 from llmguard.registry.retention_policy import retention_problems
@@ -42,6 +43,7 @@ def reference_problems(document: Document, profiles: Collection[str], prices: Pr
     yield from _budget_problems(document, prices)
     yield from alert_problems(document)
     yield from retention_problems(document)
+    yield from identity_problems(document)
 
 
 def _provider_problems(document: Document) -> Iterator[Problem]:

@@ -9,7 +9,12 @@ from llmguard.registry.entries import entry_at
 from llmguard.registry.finding import Loc, Problem, plain, shown, suggestion
 from llmguard.registry.leaks import is_secretive
 
-_BY_NAME = frozenset({"providers", "models", "apps", "parameters", "owners", "cost_centers", "approvers", "webhooks"})
+_BY_NAME = frozenset(
+    {
+        *("providers", "models", "apps", "parameters", "owners", "cost_centers", "approvers", "webhooks"),
+        *("identity_providers", "roles"),
+    }
+)
 _CHOICE = re.compile(r"'([^']*)'")
 _KINDS = {
     "string_type": "a text",

@@ -2,7 +2,8 @@
 
 import asyncio
 import json
-from dataclasses import asdict
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from itertools import islice
 from typing import Annotated
 
@@ -13,26 +14,54 @@ from llmguard.catalog.facts import standing_json
 from llmguard.catalog.overage import grant_json
 from llmguard.domain.chat import JsonObject
 from llmguard.gateway.services import Services
+from llmguard.identity.access import AccessDesk
 from llmguard.identity.key_store import KeyStore
+from llmguard.identity.openid import OpenIdProviders
 from llmguard.identity.operator_store import OperatorStore
 from llmguard.identity.roles import MATRIX, reach_of
+from llmguard.identity.sign_ins import SignIns
+from llmguard.web.admin_access import access_router
 from llmguard.web.admin_keys import keys_router
 from llmguard.web.admin_overage import overage_router
+from llmguard.web.openid_sign_in import OpenIdSignIn
 from llmguard.web.operators import Guard, Visit
 from llmguard.web.sign_in import SignIn, home_router
 
 ADMIN = "/admin/api"
 
 
-def operator_routers(services: Services, operators: OperatorStore, keys: KeyStore, audit: AuditLog) -> list[APIRouter]:
+@dataclass(frozen=True, slots=True)
+class OperatorParts:
+    """What the routes for operators work with.
+
+    Attributes:
+        operators: tokens and sessions.
+        desk: roles for some hours.
+        keys: of apps, at rest.
+        audit: what people did.
+        sign_ins: those under way at the identity provider.
+        variable: returns an environment variable, for the secret of llmguard's client there.
+    """
+
+    operators: OperatorStore
+    desk: AccessDesk
+    keys: KeyStore
+    audit: AuditLog
+    sign_ins: SignIns
+    variable: Callable[[str], str | None]
+
+
+def operator_routers(services: Services, parts: OperatorParts, openid: OpenIdProviders) -> list[APIRouter]:
     """Return every route for operators: the admin API, the sign-in, and the console's first page."""
-    guard = Guard(services, operators)
+    guard = Guard(services, parts.operators, parts.desk)
     return [
         _catalog_router(guard),
-        _audit_router(guard, audit),
-        keys_router(guard, keys),
+        _audit_router(guard, parts.audit),
+        access_router(guard, parts.desk),
+        keys_router(guard, parts.keys),
         overage_router(guard),
         SignIn(guard).router(),
+        OpenIdSignIn(guard, openid, parts.sign_ins, parts.variable).router(),
         home_router(guard),
     ]
 

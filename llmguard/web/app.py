@@ -11,13 +11,12 @@ from fastapi.exceptions import RequestValidationError
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from llmguard.audit.log import AuditLog
 from llmguard.domain.errors import GuardError
 from llmguard.domain.operators import OperatorRefused
 from llmguard.gateway.services import Services
-from llmguard.identity.key_store import KeyStore
-from llmguard.identity.operator_store import OperatorStore
-from llmguard.web.admin import operator_routers
+from llmguard.identity.app_tokens import TokenMint
+from llmguard.identity.openid import OpenIdProviders
+from llmguard.web.admin import OperatorParts, operator_routers
 from llmguard.web.completions import COMPLETIONS, CompletionExchange
 from llmguard.web.cors import Preflight
 from llmguard.web.data_plane import Application, Governed, Listing, NotFound, no_such_method, no_such_path
@@ -33,6 +32,7 @@ from llmguard.web.probes import Probes
 from llmguard.web.response_ids import ResponseIds
 from llmguard.web.responses_answer import ResponsesExchange
 from llmguard.web.responses_request import RESPONSES
+from llmguard.web.token import JWKS, TOKEN, TokenExchange
 from llmguard.web.why import Why
 from llmguard.web.wire import CHAT_COMPLETIONS, ChatExchange
 
@@ -54,9 +54,9 @@ class Site:
         show_trace: returns a trace by id; may block.
         running: starts the services when entered and stops them when left.
         response_ids: seals the ids of responses that providers keep.
-        operators: who may sign in to the console and the admin API.
-        keys: of apps, at rest.
-        audit: what people did.
+        parts: what the console and the admin API work with.
+        mint: signs and reads tokens of apps.
+        openid: the company's identity providers.
         is_set: whether a variable with a provider's key is set.
     """
 
@@ -65,9 +65,9 @@ class Site:
     show_trace: Callable[[str], dict[str, Any] | None]
     running: Callable[[], AbstractAsyncContextManager[None]]
     response_ids: ResponseIds
-    operators: OperatorStore
-    keys: KeyStore
-    audit: AuditLog
+    parts: OperatorParts
+    mint: TokenMint
+    openid: OpenIdProviders
     is_set: Callable[[str], bool] = bool  # any name is: for sites without providers
 
 
@@ -82,7 +82,7 @@ def build_app(site: Site) -> Application:
 
     app = FastAPI(title="llmguard", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
     services, probes = site.services, site.probes
-    for router in operator_routers(services, site.operators, site.keys, site.audit):
+    for router in operator_routers(services, site.parts, site.openid):
         app.router.routes += router.routes
     refusals = Refusals()
     app.add_exception_handler(OperatorRefused, refusals.operator)
@@ -99,12 +99,18 @@ def build_app(site: Site) -> Application:
         Route("/healthz", probes.alive, methods=["GET"]),
         Route("/readyz", probes.ready, methods=["GET"]),
         Route("/metrics", probes.scrape, methods=["GET"]),
+        *_tokens(site),
         Route("/openapi.json", Describe().__call__, methods=["GET"]),
         Route("/why/{trace_id}", Why(services, site.show_trace).__call__, methods=["GET"]),
         *_doctor(site),
         Route("/{path:path}", NotFound(services, no_such_path)),
     ]
     return Application(app, governed)
+
+
+def _tokens(site: Site) -> list[Route]:
+    exchange = TokenExchange(site.services, site.mint, site.openid)
+    return [Route(TOKEN, exchange.exchange, methods=["POST"]), Route(JWKS, exchange.keys, methods=["GET"])]
 
 
 def _doctor(site: Site) -> list[Route]:

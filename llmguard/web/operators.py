@@ -9,7 +9,7 @@ import asyncio
 import hmac
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, TypeVar
 from urllib.parse import urlencode
 
@@ -20,9 +20,11 @@ from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Re
 
 from llmguard.domain.catalog import App
 from llmguard.domain.errors import GuardError
+from llmguard.domain.identity import OperatorPolicy
 from llmguard.domain.operators import Operator, OperatorRefused
 from llmguard.gateway.services import Services
-from llmguard.identity.operator_store import OperatorStore, Session
+from llmguard.identity.access import AccessDesk
+from llmguard.identity.operator_store import OperatorStore
 from llmguard.identity.roles import Action, Permit, permit
 from llmguard.web.connection import HungUpError, read_body
 from llmguard.web.forms import from_this_page, read_form
@@ -68,10 +70,11 @@ class Visit:
 class Guard:
     """Knows operators by their token or their session."""
 
-    def __init__(self, services: Services, store: OperatorStore) -> None:
-        """Work with these operators, and the registry of these services."""
+    def __init__(self, services: Services, store: OperatorStore, desk: AccessDesk) -> None:
+        """Work with these operators, the roles that they were given for hours, and the registry of these services."""
         self.services = services
         self.store = store
+        self._desk = desk
 
     def require(self, action: Action) -> "Require":
         """Return the dependency of a route that does this."""
@@ -101,18 +104,29 @@ class Guard:
                 raise OperatorRefused(
                     "not_signed_in", "The Authorization header does not have the form 'Bearer TOKEN'.", _HINT
                 )
-            token = await asyncio.to_thread(self.store.token_of, text.strip())
-            return token.operator(), ""
+            return await asyncio.to_thread(self._by_token, text.strip()), ""
         cookie = cookie_of(request)
         if cookie is None:
             raise OperatorRefused("not_signed_in", "You are not signed in.", _HINT)
-        session = await asyncio.to_thread(self.store.session_of, cookie)
-        return self._operator(session), csrf_of(cookie)
+        return await asyncio.to_thread(self._by_session, cookie), csrf_of(cookie)
 
-    def _operator(self, session: Session) -> Operator:
-        if session.token is None:
+    def _by_token(self, text: str) -> Operator:
+        return self._with_given_roles(self.store.token_of(text).operator())
+
+    def _by_session(self, cookie: str) -> Operator:
+        """Return whose session it is, with the roles that registry.yaml gives them now."""
+        session = self.store.session_of(cookie)
+        if session.token is not None:
+            return self._with_given_roles(session.token.operator())
+        policy = self.services.registry.operators
+        if policy is None or not session.subject.startswith(oidc_subject(policy, "")):
             raise OperatorRefused("not_signed_in", "Your session is over.", _HINT)
-        return session.token.operator()
+        roles = policy.roles_of(session.email, session.groups)
+        return self._with_given_roles(Operator(session.subject, session.name, session.email, roles, "oidc"))
+
+    def _with_given_roles(self, operator: Operator) -> Operator:
+        given = self._desk.roles_of(operator.who)
+        return replace(operator, roles=operator.roles | given) if given else operator
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +174,11 @@ async def _sent_form(request: Request, csrf: str) -> dict[str, str]:
     if not from_this_page(request) or not hmac.compare_digest(given.encode(), csrf.encode()):
         raise _STALE
     return form
+
+
+def oidc_subject(policy: OperatorPolicy, sub: str) -> str:
+    """Return who somebody is for good: a subject means something at its issuer alone."""
+    return f"oidc:{policy.issuer}|{sub}"
 
 
 def csrf_of(cookie: str) -> str:
@@ -225,7 +244,8 @@ class Refusals:
         """Answer for somebody who may not."""
         if not isinstance(error, OperatorRefused):
             raise error
-        if error.code == "not_signed_in" and _wants_page(request) and request.method in _SAFE:
+        is_page = _wants_page(request) and not request.url.path.startswith(SIGN_IN)
+        if error.code == "not_signed_in" and is_page and request.method in _SAFE:
             return RedirectResponse(f"{SIGN_IN}?{urlencode({'next': request.url.path})}", 303, headers=PAGE_HEADERS)
         headers = {"www-authenticate": "Bearer"} if error.code == "not_signed_in" else {}
         return self._answer(request, error.status, error.code, error.message, error.hint, headers)

@@ -60,7 +60,10 @@ class SignIn:
     def _render(self, request: Request, problem: str | None, status: int) -> HTMLResponse:
         base_url = f"{request.url.scheme}://{request.url.netloc}/v1"
         page = self._page.render(
-            problem=problem, next=page_after(request.query_params.get("next", "")), base_url=base_url
+            problem=problem,
+            next=page_after(request.query_params.get("next", "")),
+            base_url=base_url,
+            openid=self._guard.services.registry.operators is not None,
         )
         return HTMLResponse(page, status, headers=PAGE_HEADERS)
 

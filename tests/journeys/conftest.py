@@ -4,6 +4,7 @@ import pytest
 from tests.support import compatibility
 from tests.support.gateway import Gateway
 from tests.support.journey_registry import a_registry
+from tests.support.openid_process import OpenIdProcess
 from tests.support.provider_server import ProviderServer
 
 
@@ -14,9 +15,16 @@ def provider():
 
 
 @pytest.fixture(scope="session")
-def gateway(tmp_path_factory, provider):
+def identity_provider():
+    with OpenIdProcess() as process:
+        yield process
+
+
+@pytest.fixture(scope="session")
+def gateway(tmp_path_factory, provider, identity_provider):
     """One gateway for all journeys that only read and ask."""
-    with Gateway(tmp_path_factory.mktemp("gateway"), a_registry(provider.base_url)) as gateway:
+    registry = a_registry(provider.base_url) + identity_provider.sections()
+    with Gateway(tmp_path_factory.mktemp("gateway"), registry) as gateway:
         yield gateway
 
 

@@ -25,7 +25,7 @@ CHECKED = [
     "negative_data_rejection",
 ]
 LONGEST_MODEL = 256
-OPEN = ["/why/{trace_id}", "/healthz", "/readyz", "/openapi.json"]
+OPEN = ["/auth/token", "/.well-known/jwks.json", "/why/{trace_id}", "/healthz", "/readyz", "/openapi.json"]
 GOVERNED = ["/v1/chat/completions", "/v1/responses", "/v1/completions", "/v1/embeddings"]
 LISTED = ["/v1/models", "/v1/models/{model}", "/v1/me", "/v1/me/overage"]
 

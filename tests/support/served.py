@@ -18,9 +18,13 @@ from llmguard.gateway.recorder import Recorder
 from llmguard.gateway.services import Services
 from llmguard.idempotency.claims import Claims
 from llmguard.idempotency.store import AnswerStore
+from llmguard.identity.access import AccessDesk
+from llmguard.identity.app_tokens import TokenMint
 from llmguard.identity.key_store import KeyStore
 from llmguard.identity.keyring import Keyring
+from llmguard.identity.openid import OpenIdProviders
 from llmguard.identity.operator_store import OperatorStore
+from llmguard.identity.sign_ins import SignIns
 from llmguard.providers.calling import Providers
 from llmguard.providers.tokens import TokenCounter
 from llmguard.quota.gate import OverageGate
@@ -28,6 +32,7 @@ from llmguard.quota.ledger import Ledger
 from llmguard.redaction.redactor import Redactor
 from llmguard.traces.reader import TraceReader
 from llmguard.traces.spool import Spool
+from llmguard.web.admin import OperatorParts
 from llmguard.web.app import Site, build_app
 from llmguard.web.probes import Probes
 from llmguard.web.response_ids import ResponseIds
@@ -74,9 +79,10 @@ class Served:
         self.reader = TraceReader(data)
         tokens = TokenCounter()
         self.recorder = Recorder(self.spool, self.ledger, tokens, Metrics(CollectorRegistry()), clock)
+        self.mint = TokenMint((SECRET,), clock)
         self.services = Services(
             clock=clock,
-            keyring=Keyring(store, clock),
+            keyring=Keyring(store, clock, self.mint),
             registry=registry or a_small_registry(),
             redactor=Redactor(finder or PatternFinder(), SECRET),
             tokens=tokens,
@@ -97,9 +103,16 @@ class Served:
                 self.reader.show,
                 self._running,
                 ResponseIds(SECRET),
-                self.operators,
-                store,
-                AuditLog(data / "state.db", clock),
+                OperatorParts(
+                    self.operators,
+                    AccessDesk(data / "state.db", clock),
+                    store,
+                    AuditLog(data / "state.db", clock),
+                    SignIns(data / "state.db", SECRET, clock),
+                    {"OIDC_SECRET": "s3cret"}.get,
+                ),
+                self.mint,
+                OpenIdProviders(clock),
             )
         )
         self._server = uvicorn.Server(uvicorn.Config(self.app, lifespan="on", log_config=None, ws="none"))

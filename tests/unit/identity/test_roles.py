@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from llmguard.domain.operators import ROLES, Operator, OperatorRefused
+from llmguard.domain.identity import ROLES
+from llmguard.domain.operators import Operator, OperatorRefused
 from llmguard.identity.roles import ACTIONS, MATRIX, permit, reach_of, roles_document
 from tests.support.builders import an_app
 

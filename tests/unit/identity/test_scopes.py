@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from llmguard.domain.catalog import Caller, KeyScope
+from llmguard.domain.catalog import Caller, KeyScope, Registry
 from llmguard.domain.errors import Refusal
 from llmguard.identity.key_store import KeyStore
 from llmguard.identity.keyring import Keyring
@@ -14,6 +14,7 @@ from tests.support.builders import NOON, FrozenClock, a_model, a_preset, a_provi
 
 SECRET = b"an installation secret of a test"
 CHAT = "/v1/chat/completions"
+REGISTRY = Registry("0" * 64, {}, {}, {}, {})
 REMOTE = a_preset(model=a_model(provider=a_provider(name="remote", kind="openai")))
 
 
@@ -41,16 +42,16 @@ def refusal_of(act, *given):
 def test_key_without_limits_may_do_what_its_app_may():
     caller = Caller(an_app(), "key-1")
 
-    assert in_scope(caller, CHAT) is caller
+    assert in_scope(caller, CHAT, REGISTRY) is caller
     check_preset(caller, REMOTE)
 
 
 def test_key_for_some_endpoints_may_call_no_other_and_still_ask_what_it_may():
     caller = a_caller(endpoints=("embeddings", "me/overage"))
 
-    assert "/v1/embeddings, /v1/me/overage" in refusal_of(in_scope, caller, CHAT).message
+    assert "/v1/embeddings, /v1/me/overage" in refusal_of(in_scope, caller, CHAT, REGISTRY).message
     for endpoint in ("/v1/embeddings", "/v1/me/overage", "/v1/models", "/v1/models/{id}", "/v1/me"):
-        assert in_scope(caller, endpoint) is caller
+        assert in_scope(caller, endpoint, REGISTRY) is caller
 
 
 @pytest.mark.parametrize(
@@ -68,7 +69,7 @@ def test_key_for_some_presets_may_use_no_other(presets, covered):
 def test_key_for_the_sandbox_reaches_echo_models_only():
     caller = a_caller(environment="sandbox")
 
-    assert in_scope(caller, CHAT).app.status == "sandbox"  # whose rules step over fallbacks that are no echo
+    assert in_scope(caller, CHAT, REGISTRY).app.status == "sandbox"  # whose rules step over fallbacks that are no echo
     check_preset(caller, a_preset())
     refusal_of(check_preset, caller, REMOTE)
     assert not may_use(caller.scope, REMOTE)
@@ -77,7 +78,7 @@ def test_key_for_the_sandbox_reaches_echo_models_only():
 def test_app_that_is_suspended_is_not_lifted_into_the_sandbox():
     caller = Caller(an_app(status="suspended"), "key-1", KeyScope(environment="sandbox"))
 
-    assert in_scope(caller, CHAT).app.status == "suspended"
+    assert in_scope(caller, CHAT, REGISTRY).app.status == "suspended"
 
 
 def test_less_can_be_asked_for_and_never_more():

@@ -94,7 +94,8 @@ def test_all_findings_come_at_once_in_the_order_of_the_file():
             setter("policies", {}),
             (
                 "policies: unknown setting 'policies'; "
-                "use one of: alerts, apps, models, overage, presets, providers, quotas, replay, retention, version"
+                "use one of: alerts, apps, identity_providers, models, operators, overage, presets, providers, quotas, "
+                "replay, retention, version"
             ),
         ),
         (

@@ -12,7 +12,7 @@ import pytest
 from fastapi.routing import APIRoute
 
 from llmguard.domain.catalog import OveragePolicy
-from llmguard.domain.operators import ROLES
+from llmguard.domain.identity import ROLES
 from llmguard.identity.roles import MATRIX, reach_of
 from llmguard.quota.overage import Ask
 from llmguard.web.operators import Require
@@ -20,7 +20,12 @@ from tests.support.builders import a_quota
 from tests.support.served import Served, a_small_registry
 
 FORM = "application/x-www-form-urlencoded"
-OPEN = {("GET", "/console/sign-in"), ("POST", "/console/sign-in")}
+OPEN = {
+    ("GET", "/console/sign-in"),
+    ("POST", "/console/sign-in"),
+    ("GET", "/console/sign-in/openid"),
+    ("GET", "/console/sign-in/callback"),
+}
 OWN, OTHER = "expense-triage", "nobody@example.com"
 
 
@@ -63,7 +68,7 @@ def ask(served, method, path, body=None, token=None, cookie=None, **headers):
 
 def routes_of(served):
     """Yield method, path and action of every route for operators; None where it names none."""
-    for route in served.app.routes:
+    for route in served.app._app.routes:
         if not route.path.startswith(("/admin", "/console")):
             continue
         calls = [one.call for one in route.dependant.dependencies] if isinstance(route, APIRoute) else []
@@ -73,7 +78,12 @@ def routes_of(served):
 
 
 def filled(path):
-    return path.replace("{app}", OWN).replace("{key_id}", "AAAABBBBCCCC").replace("{overage_id}", "x")
+    return (
+        path.replace("{app}", OWN)
+        .replace("{key_id}", "AAAABBBBCCCC")
+        .replace("{overage_id}", "x")
+        .replace("{access_id}", "x")
+    )
 
 
 def test_every_route_for_operators_names_its_action(served):
@@ -103,7 +113,7 @@ def test_every_route_refuses_strangers(served):
             continue
         for token in (None, "op-lg_wrong", served.key, "x" * 5000):
             answer = ask(served, method, filled(path), token=token)
-            is_page = path.startswith("/console") and method == "GET"
+            is_page = path.startswith("/console") and method == "GET"  # which leads to the sign-in
             assert answer.status == (303 if is_page else 401), (method, path, answer.text)
             assert OWN not in answer.text
 
@@ -341,3 +351,23 @@ def test_audit_log_is_read_in_pages(served, tokens):
     issued = [entry for entry in rest["data"] if entry["subject"] == key["key_id"]]
     assert [(entry["who"], entry["what"], entry["app"]) for entry in issued] == [(OTHER, "key.issued", OWN)]
     assert (wrong.status, "after" in wrong.text, "secret" in wrong.text) == (400, True, False)
+
+
+def test_role_for_some_hours_counts_with_the_next_request_and_was_given_by_another(served, tokens):
+    who = "rae@example.com"
+    rae = served.operators.issue(who, ("builder",), who="test").secret_text
+    path = f"/admin/api/apps/{OWN}/keys"
+    before = ask(served, "GET", path, token=rae)
+    asked = ask(served, "POST", "/admin/api/access", {"role": "responder", "reason": "Odd answers."}, token=rae).json
+    own = served.operators.issue(who, ("coe",), who="test").secret_text
+    themselves = ask(served, "POST", f"/admin/api/access/{asked['id']}/approve", token=own)
+    approved = ask(served, "POST", f"/admin/api/access/{asked['id']}/approve", token=tokens["coe"]).json
+    during = ask(served, "GET", path, token=rae)
+    ended = ask(served, "POST", f"/admin/api/access/{asked['id']}/end", token=tokens["coe"]).json
+    listed = ask(served, "GET", "/admin/api/access", token=tokens["auditor"]).json["data"]
+
+    assert (before.status, during.status, ask(served, "GET", path, token=rae).status) == (403, 200, 403)
+    assert (asked["state"], approved["state"], ended["state"]) == ("open", "active", "ended")
+    assert (themselves.status, "Nobody approves their own" in themselves.text) == (403, True)
+    assert [one["reason"] for one in listed if one["id"] == asked["id"]] == ["Odd answers."]
+    assert ask(served, "POST", "/admin/api/access", {"role": "king", "reason": "x"}, token=rae).status == 400
