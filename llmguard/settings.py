@@ -14,6 +14,7 @@ DataFolder = Literal["made", "needed", "optional"]
 
 DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 8080
+DEFAULT_REQUESTS_AT_ONCE = 512
 _SECRET_BYTES = 32
 _LEAST_SECRET_CHARACTERS = 16
 _PREVIOUS_FILE = "secret.previous"
@@ -34,6 +35,7 @@ class Settings:
         host: address to listen on.
         port: TCP port; 0 lets the system choose.
         workers: server processes.
+        requests_at_once: how many requests each of them answers at once, before others wait.
         secret: keys the placeholders and the key digests; never logged.
         previous_secrets: what it was before, newest first; app keys and placeholders made under them are still known.
         encrypts_traces: whether traces are encrypted on disk.
@@ -45,6 +47,7 @@ class Settings:
     host: str = DEFAULT_HOST
     port: int = DEFAULT_PORT
     workers: int = 1
+    requests_at_once: int = DEFAULT_REQUESTS_AT_ONCE
     secret: bytes = field(default=b"", repr=False)
     previous_secrets: tuple[bytes, ...] = field(default=(), repr=False)
     encrypts_traces: bool = False
@@ -96,6 +99,12 @@ def load_settings(environ: Mapping[str, str], *, folder: DataFolder = "made", **
         host=chosen("host", DEFAULT_HOST),
         port=_whole_number("LLMGUARD_PORT", chosen("port", str(DEFAULT_PORT)), least=0, most=65_535),
         workers=_whole_number("LLMGUARD_WORKERS", chosen("workers", "1"), least=1, most=256),
+        requests_at_once=_whole_number(
+            "LLMGUARD_REQUESTS_AT_ONCE",
+            chosen("requests_at_once", str(DEFAULT_REQUESTS_AT_ONCE)),
+            least=1,
+            most=100_000,
+        ),
         secret=_secret(environ, data) if data.is_dir() else b"",
         previous_secrets=_previous_secrets(environ, data),
         encrypts_traces=_encrypts_traces(environ),

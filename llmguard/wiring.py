@@ -50,6 +50,7 @@ from llmguard.settings import Settings
 from llmguard.traces.spool import Spool
 from llmguard.web.admin import OperatorParts
 from llmguard.web.app import Site
+from llmguard.web.connection import Slots
 from llmguard.web.probes import Probes
 from llmguard.web.response_ids import ResponseIds
 
@@ -130,6 +131,7 @@ class Worker:
             mint,
             OpenIdProviders(clock),
             is_set=lambda name: bool(environ.get(name, "").strip()),
+            slots=Slots(settings.requests_at_once),
         )
 
     def _use_registry(self, registry: Registry) -> None:

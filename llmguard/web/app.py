@@ -3,7 +3,7 @@
 import sqlite3
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from fastapi import FastAPI
@@ -18,6 +18,7 @@ from llmguard.identity.app_tokens import TokenMint
 from llmguard.identity.openid import OpenIdProviders
 from llmguard.web.admin import OperatorParts, operator_routers
 from llmguard.web.completions import COMPLETIONS, CompletionExchange
+from llmguard.web.connection import Slots
 from llmguard.web.cors import Preflight
 from llmguard.web.data_plane import Application, Governed, Listing, NotFound, no_such_method, no_such_path
 from llmguard.web.doctor import DoctorPage
@@ -58,6 +59,7 @@ class Site:
         mint: signs and reads tokens of apps.
         openid: the company's identity providers.
         is_set: whether a variable with a provider's key is set.
+        slots: how many requests are answered at once.
     """
 
     services: Services
@@ -69,6 +71,7 @@ class Site:
     mint: TokenMint
     openid: OpenIdProviders
     is_set: Callable[[str], bool] = bool  # any name is: for sites without providers
+    slots: Slots = field(default_factory=Slots)
 
 
 def build_app(site: Site) -> Application:
@@ -89,7 +92,9 @@ def build_app(site: Site) -> Application:
     app.add_exception_handler(GuardError, refusals.rule)
     app.add_exception_handler(sqlite3.Error, refusals.store)
     app.add_exception_handler(RequestValidationError, refusals.parameters)
-    governed = {path: Governed(services, path, exchange, site.response_ids) for path, exchange in _EXCHANGES.items()}
+    governed = {
+        path: Governed(services, path, exchange, site.response_ids, site.slots) for path, exchange in _EXCHANGES.items()
+    }
     app.router.routes += [
         *(route for path, endpoint in governed.items() for route in _data_plane(services, path, POST=endpoint)),
         *_data_plane(services, "/v1/models", GET=Listing(services, "/v1/models", list_models)),

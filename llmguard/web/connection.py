@@ -1,4 +1,4 @@
-"""What a connection brings besides bytes: a body that must be bounded, and a client that may hang up."""
+"""What a connection brings besides bytes: load and a body that must be bounded, and a client that may hang up."""
 
 import asyncio
 import zlib
@@ -9,10 +9,13 @@ from typing import Any, Self
 from starlette.types import Receive, Scope
 
 from llmguard.domain.eager import Begun
-from llmguard.domain.errors import Refusal
+from llmguard.domain.errors import Fault, Refusal
 
 MOST_BODY_BYTES = 10 * 1024 * 1024
 LONGEST_BODY_SECONDS = 60
+MOST_AT_ONCE = 512
+_LONGEST_WAIT_SECONDS = 2.0
+_WAITING_A_SLOT = 8  # so many requests may wait for each one that is served; a connection of each is all they cost
 
 
 class HungUpError(Exception):
@@ -99,6 +102,56 @@ def _too_large() -> Refusal:
         f"The request is larger than {MOST_BODY_BYTES // 1024 // 1024} MiB.",
         hint="Send less text at once; no model reads that much.",
     )
+
+
+class Slots:
+    """How many requests a worker serves at once: the next ones wait for their turn, and not for long.
+
+    Those that wait in vain are refused at the end of the wait and not before, so that callers who try again at once
+    cannot keep the worker busy with refusals.
+    """
+
+    def __init__(self, most: int = MOST_AT_ONCE, *, wait_seconds: float = _LONGEST_WAIT_SECONDS) -> None:
+        """Serve so many at once; others wait so long."""
+        self._free = asyncio.Semaphore(most)
+        self._most = most
+        self._most_waiting = most * _WAITING_A_SLOT
+        self._waiting = 0
+        self._wait_seconds = wait_seconds
+
+    async def take(self) -> None:
+        """Take a slot, at once or after those who came before; whoever has one gives it back.
+
+        Raises:
+            Fault: `overloaded`: none became free in time.
+        """
+        if not self._free.locked():
+            await self._free.acquire()  # does not wait
+            return
+        if self._waiting >= self._most_waiting:
+            raise self._overloaded()
+        self._waiting += 1
+        try:
+            async with asyncio.timeout(self._wait_seconds):
+                await self._free.acquire()
+        except TimeoutError:
+            raise self._overloaded() from None
+        finally:
+            self._waiting -= 1
+
+    def give(self) -> None:
+        """Give a slot back: whoever waits longest has it next."""
+        self._free.release()
+
+    def _overloaded(self) -> Fault:
+        return Fault(
+            "overloaded",
+            f"llmguard has more to do than it can: {self._most} requests are being answered by this worker, and others "
+            "wait for their turn.",
+            hint="Try again in a moment. If it lasts, whoever runs llmguard can start more workers, or let each answer "
+            "more requests at once if it is the models that are slow.",
+            retry_after_seconds=1,
+        )
 
 
 class HangUp:

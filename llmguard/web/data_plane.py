@@ -19,9 +19,10 @@ from llmguard.gateway.recorder import Record
 from llmguard.gateway.services import Services
 from llmguard.idempotency.claims import Claim
 from llmguard.idempotency.store import KeptAnswer
+from llmguard.identity.keyring import Credential
 from llmguard.identity.scopes import check_preset
 from llmguard.registry.resolve import resolve_preset
-from llmguard.web.connection import HangUp, HungUpError, read_body
+from llmguard.web.connection import HangUp, HungUpError, Slots, read_body
 from llmguard.web.exchange import Arrival, Exchange, OpenExchange
 from llmguard.web.headers import Headers, answer_headers, cors_headers, note_own_ids, retry_headers
 from llmguard.web.response_ids import ResponseIds
@@ -45,20 +46,34 @@ Present = Callable[[Services, Record, Caller], Awaitable[JsonObject]]
 class Governed:
     """A `POST` of the data plane: one request through the nine steps, in the words of one endpoint."""
 
-    def __init__(self, services: Services, endpoint: str, exchange: OpenExchange, response_ids: ResponseIds) -> None:
-        """Answer with these services; `exchange` translates."""
+    def __init__(
+        self, services: Services, endpoint: str, exchange: OpenExchange, response_ids: ResponseIds, slots: Slots
+    ) -> None:
+        """Answer with these services; `exchange` translates; `slots` are shared by all endpoints of the worker."""
         self._services = services
+        self._slots = slots
         self._response_ids = response_ids
         self._endpoint = endpoint
         self._exchange = exchange
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request."""
-        services = self._services
-        door = _Door(services, scope, send, self._endpoint)
+        """Serve one request, if there is room for it."""
+        door = _Door(self._services, scope, send, self._endpoint)
         try:
-            # Strangers send no bodies: the key is looked at before a byte of the body is taken.
-            credential = services.keyring.authenticate(door.authorization())
+            # Strangers send no bodies, and take nobody's place: the key is looked at first.
+            credential = self._services.keyring.authenticate(door.authorization())
+            await self._slots.take()
+        except GuardError as refusal:
+            await door.refuse(refusal)
+            return
+        try:
+            await self._serve(door, credential, scope, receive)
+        finally:
+            self._slots.give()
+
+    async def _serve(self, door: "_Door", credential: Credential, scope: Scope, receive: Receive) -> None:
+        services = self._services
+        try:
             body = await read_body(scope, receive)
             claim = await self._claim(door, credential.app, body, receive)
         except HungUpError:

@@ -34,6 +34,7 @@ from llmguard.traces.reader import TraceReader
 from llmguard.traces.spool import Spool
 from llmguard.web.admin import OperatorParts
 from llmguard.web.app import Site, build_app
+from llmguard.web.connection import Slots
 from llmguard.web.probes import Probes
 from llmguard.web.response_ids import ResponseIds
 from tests.support.builders import PATIENT, a_model, a_preset, a_provider, an_app
@@ -69,7 +70,7 @@ def a_registry_at(base_url: str, **app_changes) -> Registry:
 class Served:
     """Serves while it is entered; `services` may be changed meanwhile."""
 
-    def __init__(self, data: Path, *, registry: Registry | None = None, finder=None) -> None:
+    def __init__(self, data: Path, *, registry: Registry | None = None, finder=None, slots=None) -> None:
         clock = SystemClock()
         store = KeyStore(data / "state.db", SECRET, clock)
         self.data = data
@@ -113,6 +114,7 @@ class Served:
                 ),
                 self.mint,
                 OpenIdProviders(clock),
+                slots=slots or Slots(),
             )
         )
         self._server = uvicorn.Server(uvicorn.Config(self.app, lifespan="on", log_config=None, ws="none"))

@@ -18,10 +18,12 @@ def test_defaults_need_nothing(tmp_path, monkeypatch):
 
 def test_command_line_wins_over_environment(tmp_path):
     environ = {"LLMGUARD_PORT": "9000", "LLMGUARD_DATA": str(tmp_path / "a"), "LLMGUARD_WORKERS": "3"}
+    environ["LLMGUARD_REQUESTS_AT_ONCE"] = "40"
 
     settings = load_settings(environ, port=9001, data=str(tmp_path / "b"))
 
     assert (settings.port, settings.data, settings.workers) == (9001, tmp_path / "b", 3)
+    assert settings.requests_at_once == 40
 
 
 def test_secret_is_made_once_and_kept_for_the_owner_only(tmp_path):

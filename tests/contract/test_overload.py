@@ -1,0 +1,85 @@
+"""More requests than a worker answers at once, over real sockets."""
+
+import json
+import time
+import urllib.error
+import urllib.request
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from llmguard.web.connection import Slots
+from tests.support.provider_server import ProviderServer
+from tests.support.served import Served, a_registry_at
+
+CALLERS = 8
+
+
+@pytest.fixture
+def provider():
+    with ProviderServer() as server:
+        yield server
+
+
+def ask(served):
+    body = json.dumps({"model": "summarise", "messages": [{"role": "user", "content": "hello"}]}).encode()
+    headers = {"authorization": f"Bearer {served.key}", "content-type": "application/json"}
+    request = urllib.request.Request(served.base_url + "/chat/completions", body, headers)
+    try:
+        with urllib.request.urlopen(request, timeout=20) as answer:
+            return answer.status, dict(answer.headers), json.load(answer)
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, dict(error.headers), json.load(error)
+
+
+def ask_at_once(served, count):
+    with ThreadPoolExecutor(count) as callers:
+        return list(callers.map(lambda _: ask(served), range(count)))
+
+
+def test_beyond_capacity_some_are_answered_and_the_others_refused(tmp_path, provider):
+    provider.script("delay=0.5")
+    with Served(tmp_path, registry=a_registry_at(provider.base_url), slots=Slots(2, wait_seconds=0.2)) as served:
+        begun = time.monotonic()
+        answers = ask_at_once(served, CALLERS)
+        took = time.monotonic() - begun
+        refused = [(headers, body["error"]) for status, headers, body in answers if status == 503]
+        provider.script("")
+        after = ask_at_once(served, CALLERS)
+
+    assert Counter(status for status, _, _ in answers) == {200: 2, 503: CALLERS - 2}
+    assert {error["code"] for _, error in refused} == {"overloaded"}
+    assert {headers["retry-after"] for headers, _ in refused} == {"1"}
+    assert all("x-should-retry" not in headers for headers, _ in refused)
+    assert len(provider.received) == 2 + CALLERS  # what was refused reached no provider
+    assert took < 5
+    assert [status for status, _, _ in after] == [200] * CALLERS  # and every slot is free again
+
+
+def test_what_is_refused_is_traced(tmp_path, provider):
+    provider.script("delay=0.3")
+    with Served(tmp_path, registry=a_registry_at(provider.base_url), slots=Slots(1, wait_seconds=0.05)) as served:
+        ask_at_once(served, 2)
+        codes = [trace["code"] for trace in served.reader.list(limit=10)]
+
+    assert sorted(codes, key=str) == [None, "overloaded"]
+
+
+def test_a_stranger_takes_nobodys_place(tmp_path, provider):
+    provider.script("delay=0.3")
+    with (
+        Served(tmp_path, registry=a_registry_at(provider.base_url), slots=Slots(1, wait_seconds=10)) as served,
+        ThreadPoolExecutor(1) as callers,
+    ):
+        running = callers.submit(ask, served)
+        provider.wait_for(lambda: provider.received)
+        begun = time.monotonic()
+        served.key = "sk-lg_wrong"
+        status, _, body = ask(served)
+        took = time.monotonic() - begun
+        assert running.result()[0] == 200
+
+    assert (status, body["error"]["code"]) == (401, "invalid_api_key")
+    assert took < 0.25
