@@ -141,14 +141,6 @@ def whole_hold(input_tokens: int, held: Amount, note: JsonObject) -> Owed:
     return Owed(Usage(input_tokens, max(0, held.tokens - input_tokens)), "held", note)
 
 
-def is_usage_chunk(chunk: JsonObject) -> bool:
-    """Tell whether a chunk is there for its usage alone, which an app that did not ask for it must not see.
-
-    Source: OpenAI API reference, `stream_options.include_usage`: one more chunk, whose `choices` is empty.
-    """
-    return not chunk.get("choices") and isinstance(chunk.get("usage"), dict)
-
-
 def choices_of(chunk: JsonObject) -> Iterator[tuple[int, JsonObject]]:
     """Yield the choices of a completion or chunk with their indexes; what is no choice is left out."""
     choices = chunk.get("choices")

@@ -25,6 +25,7 @@ _LONGEST_MODEL = 256
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")  # Source: OpenAI API reference, chat completions, function names
 _TOOL_CHOICES = frozenset({"none", "auto", "required"})
 _CHOICE_FIELDS = frozenset({"type", "function", "custom", "name", "allowed_tools", "mode", "tools"})
+_DEEPEST_CHOICE = 8  # allowed_tools holds a list of tools, each with a function that has a name: five
 _FORM = re.compile(rb"--[^\r\n]*\r?\n|[\w.%+-]{1,64}(?:\[[\w%]*\])*=")
 _EMPTY_MESSAGE: JsonObject = {"role": "assistant", "content": None, "refusal": None}
 _EMPTY_DELTA: JsonObject = {"index": 0, "delta": {}, "finish_reason": None}
@@ -272,15 +273,17 @@ def _check_tools(fields: JsonObject) -> None:
         _check_choice(name, choice)
 
 
-def _check_choice(place: str, choice: Any) -> None:
+def _check_choice(place: str, choice: Any, depth: int = 0) -> None:
     """Check that every text in a choice is a name; choices may list tools."""
+    if depth > _DEEPEST_CHOICE:
+        raise invalid(place, f"`{place}` is nested too deeply", "Name one tool, or list those that are allowed.")
     if isinstance(choice, dict):
         for key, value in choice.items():
-            _check_choice(place, key)
-            _check_choice(place, value)
+            _check_choice(place, key, depth + 1)
+            _check_choice(place, value, depth + 1)
     elif isinstance(choice, list):
         for value in choice:
-            _check_choice(place, value)
+            _check_choice(place, value, depth + 1)
     elif not (isinstance(choice, str) and _NAME.fullmatch(choice)):
         raise invalid(place, f"`{place}` holds something that is no name of a tool", "Correct it, or leave it out.")
 

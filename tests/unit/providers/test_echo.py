@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from llmguard.domain.errors import Refusal
 from llmguard.providers.calling import Providers
 from llmguard.providers.tokens import TokenCounter
-from llmguard.providers.usage import is_usage_chunk, read_usage
+from llmguard.providers.usage import read_usage
 from tests.support.builders import NOON, FrozenClock, a_model
 
 COUNTER = TokenCounter()
@@ -111,7 +111,7 @@ async def test_stream_says_what_the_whole_answer_says_and_usage_is_exact(text, l
         assert message["content"] == whole["choices"][index]["message"]["content"]
         assert reason == whole["choices"][index]["finish_reason"]
     usage = read_usage(whole)
-    assert is_usage_chunk(chunks[-1])
+    assert not chunks[-1]["choices"]
     assert read_usage(chunks[-1]) == usage
     assert usage.input_tokens == COUNTER.input_allowance(body, a_model())
     assert limit is None or usage.output_tokens <= limit * count

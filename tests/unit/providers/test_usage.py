@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmguard.domain.chat import Usage
-from llmguard.providers.usage import is_usage_chunk, read_usage
+from llmguard.providers.usage import read_usage
 
 
 def a_usage(**more):
@@ -85,17 +85,3 @@ def test_any_json_is_read_without_an_error_and_parts_never_exceed_their_whole(us
     read = read_usage({"usage": usage})
 
     assert read is None or (min(read.by_kind().values()) >= 0 and sum(read.by_kind().values()) == read.total_tokens)
-
-
-@pytest.mark.parametrize(
-    ("chunk", "is_usage"),
-    [
-        ({"choices": [], "usage": {"prompt_tokens": 1}}, True),
-        ({"usage": {"prompt_tokens": 1}}, True),
-        ({"choices": [], "usage": None}, False),
-        ({"choices": [{"delta": {}}], "usage": {"prompt_tokens": 1}}, False),
-        ({"choices": []}, False),
-    ],
-)
-def test_usage_chunk_is_one_without_choices(chunk, is_usage):
-    assert is_usage_chunk(chunk) is is_usage

@@ -10,6 +10,10 @@ def a_body(**changes):
     return encode_json({"model": "summarise", "messages": [{"role": "user", "content": "Hi"}]} | changes)
 
 
+def nested(depth):
+    return [nested(depth - 1)] if depth else "auto"
+
+
 def test_body_is_parsed_into_a_request():
     request = parse_chat(
         a_body(stream=True, stream_options={"include_usage": True}, temperature=0.2, seed=None, user="u"), PATH
@@ -56,6 +60,7 @@ def test_unknown_fields_are_kept_for_the_preset_to_judge():
         ({"tool_choice": "Anna Schmidt"}, "tool_choice"),
         ({"tool_choice": {"type": "function", "function": {"name": "Anna Schmidt"}}}, "tool_choice"),
         ({"tool_choice": {"note": "hello"}}, "tool_choice"),
+        ({"tool_choice": {"tools": nested(400)}}, "tool_choice"),
         ({"function_call": {"name": "anna@example.com"}}, "function_call"),
         ({"function_call": 7}, "function_call"),
         ({"model": "x" * 300}, "model"),
