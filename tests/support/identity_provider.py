@@ -10,6 +10,7 @@ import json
 import threading
 import time
 from base64 import urlsafe_b64encode
+from urllib.parse import parse_qsl
 
 import flask
 import oidc_provider_mock
@@ -53,11 +54,14 @@ class Issuer:
         self.key = RSAKey.generate_key(2048, parameters={"kid": "first"})
         self.published = [self.key]
         self.fetched = 0
+        self.posted: list[tuple[dict[str, str], dict[str, str]]] = []
         issuer = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_POST(self):
-                self.rfile.read(int(self.headers["content-length"]))
+                form = parse_qsl(self.rfile.read(int(self.headers["content-length"])).decode())
+                headers = {name.lower(): value for name, value in self.headers.items()}
+                issuer.posted.append((headers, dict(form)))
                 self.do_GET()
 
             def do_GET(self):

@@ -287,3 +287,29 @@ def test_client_that_begins_too_often_has_to_wait(tmp_path, policy):
         answer = send(at(served, "/console/sign-in/openid"))
 
     assert (answer.status, "Wait a minute" in answer.text) == (403, True)
+
+
+def test_public_client_proves_itself_by_its_verifier_alone(tmp_path, policy, monkeypatch):
+    with Issuer() as issuer, Served(tmp_path) as served:
+        public = replace(policy, issuer=issuer.issuer, client_secret_env=None, console_url="http://localhost:1/")
+        served.services.registry = replace(a_small_registry(), operators=public)
+        metadata = {"issuer": issuer.issuer, "jwks_uri": f"{issuer.issuer}/keys"}
+        metadata |= {name: f"{issuer.issuer}/{name}?x=1" for name in ("authorization_endpoint", "token_endpoint")}
+        answers = {"/.well-known/openid-configuration": metadata}
+        usual = issuer.answer
+        monkeypatch.setattr(issuer, "answer", lambda path: answers.get(path) or usual(path))
+        address, cookie = begun(served)
+        asked = {name: values[0] for name, values in parse_qs(urlsplit(address).query).items()}
+        said = {"nonce": asked["nonce"], "email": "COE@example.com", "email_verified": True}
+        answers["/token_endpoint?x=1"] = {"id_token": issuer.token(**said)}
+        back = at(served, f"/console/sign-in/callback?{urlencode({'code': 'x', 'state': asked['state']})}")
+        answer = send(back, cookie=cookie)
+
+    headers, form = issuer.posted[-1]
+    assert (answer.status, asked["x"], asked["redirect_uri"]) == (
+        303,
+        "1",
+        "http://localhost:1/console/sign-in/callback",
+    )
+    assert "authorization" not in headers
+    assert (form["client_id"], s256(form["code_verifier"])) == ("llmguard", asked["code_challenge"])
