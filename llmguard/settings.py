@@ -17,6 +17,7 @@ DEFAULT_PORT = 8080
 DEFAULT_REQUESTS_AT_ONCE = 512
 _SECRET_BYTES = 32
 _LEAST_SECRET_CHARACTERS = 16
+_SPOOL_LIMIT_MB = 1024
 _PREVIOUS_FILE = "secret.previous"
 
 
@@ -39,6 +40,7 @@ class Settings:
         secret: keys the placeholders and the key digests; never logged.
         previous_secrets: what it was before, newest first; app keys and placeholders made under them are still known.
         encrypts_traces: whether traces are encrypted on disk.
+        spool_limit_bytes: how many traces may wait for the store before new requests are refused.
     """
 
     registry: Path
@@ -51,6 +53,7 @@ class Settings:
     secret: bytes = field(default=b"", repr=False)
     previous_secrets: tuple[bytes, ...] = field(default=(), repr=False)
     encrypts_traces: bool = False
+    spool_limit_bytes: int = _SPOOL_LIMIT_MB << 20
 
     @property
     def at_rest(self) -> AtRest:
@@ -108,7 +111,13 @@ def load_settings(environ: Mapping[str, str], *, folder: DataFolder = "made", **
         secret=_secret(environ, data) if data.is_dir() else b"",
         previous_secrets=_previous_secrets(environ, data),
         encrypts_traces=_encrypts_traces(environ),
+        spool_limit_bytes=_spool_limit_mb(environ) << 20,
     )
+
+
+def _spool_limit_mb(environ: Mapping[str, str]) -> int:
+    text = environ.get("LLMGUARD_SPOOL_LIMIT_MB") or str(_SPOOL_LIMIT_MB)
+    return _whole_number("LLMGUARD_SPOOL_LIMIT_MB", text, least=64, most=1 << 20)
 
 
 def _encrypts_traces(environ: Mapping[str, str]) -> bool:

@@ -47,7 +47,7 @@ from llmguard.registry.finding import Finding, RegistryInvalid
 from llmguard.registry.live import LiveRegistry
 from llmguard.replay.live import Parts
 from llmguard.settings import Settings
-from llmguard.traces.spool import Spool
+from llmguard.traces.spool import Spool, SpoolLimits
 from llmguard.web.admin import OperatorParts
 from llmguard.web.app import Site
 from llmguard.web.connection import Slots
@@ -97,7 +97,7 @@ class Worker:
         mint = TokenMint((settings.secret, *settings.previous_secrets), clock)
         self._keyring = Keyring(keys, clock, mint)
         self._ledger = Ledger(settings.data / "state.db", clock, name)
-        self._spool = Spool(settings.data / "spool", name, at_rest=settings.at_rest)
+        self._spool = _spool(settings, name)
         self._tokens = ready.tokens
         metrics = Metrics(REGISTRY)
         self._providers = Providers(environ=environ, clock=clock, tokens=self._tokens, on_circuit=metrics.count_circuit)
@@ -226,7 +226,7 @@ async def open_replay(settings: Settings, environ: Mapping[str, str]) -> AsyncIt
     accepted = AcceptedRegistries(settings.data / "registry")
     registry = LiveRegistry(settings.registry, accepted, lambda: analyzer.profiles, on_findings=_log_findings).current
     ledger = Ledger(settings.data / "state.db", clock, name)
-    spool = Spool(settings.data / "spool", name, at_rest=settings.at_rest)
+    spool = _spool(settings, name)
     providers = Providers(environ=environ, clock=clock, tokens=tokens)
     recorder = Recorder(spool, ledger, tokens, Metrics(CollectorRegistry()), clock)
     async with AsyncExitStack() as stopping:  # from the last to the first, as a worker does
@@ -246,6 +246,11 @@ async def open_replay(settings: Settings, environ: Mapping[str, str]) -> AsyncIt
             recorder=recorder,
             environ=environ,
         )
+
+
+def _spool(settings: Settings, worker: str) -> Spool:
+    limits = SpoolLimits(backlog_bytes=settings.spool_limit_bytes)
+    return Spool(settings.data / "spool", worker, at_rest=settings.at_rest, limits=limits)
 
 
 class _TraceShow:

@@ -27,6 +27,7 @@ _COMMANDS = {
     "doctor": ("llmguard.cli.doctor", "Say what is wrong with a key, an error or this installation."),
     "finance": ("llmguard.cli.finance", "Report, export, recompute and reconcile what models cost."),
     "traces": ("llmguard.cli.traces", "Find and read traces."),
+    "evidence": ("llmguard.cli.evidence", "Pack what happened for auditors, signed; list the audit log."),
     "replay": ("llmguard.cli.replay", "Give the answers of traces again, proven by their digests."),
 }
 

@@ -1,6 +1,7 @@
 """`llmguard traces`: what happened, found and read while the gateway runs or not."""
 
 import sys
+from contextlib import suppress
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -22,6 +23,7 @@ from llmguard.domain.clock import SystemClock
 from llmguard.evidence.proof import prove
 from llmguard.redaction.lookup import placeholders_of
 from llmguard.settings import Settings
+from llmguard.traces.errors import DamagedStoreError
 from llmguard.traces.filters import TraceFilters
 from llmguard.traces.reader import TraceReader
 
@@ -116,8 +118,10 @@ def verify(*, as_json: bool, **places: str | None) -> None:
     """
     settings = settings_from("needed", **places)
     reader, audit = _reader(settings), AuditLog(settings.data / "state.db", SystemClock())
-    hidden = not sys.stderr.isatty()
-    with click.progressbar(length=reader.count(), label="Checking", file=sys.stderr, hidden=hidden) as progress:
+    hidden, length = not sys.stderr.isatty(), 0
+    with suppress(DamagedStoreError):  # which is what the proof then says
+        length = reader.count()
+    with click.progressbar(length=length, label="Checking", file=sys.stderr, hidden=hidden) as progress:
         proof = prove(reader, audit, lambda rows: progress.update(rows - progress.pos))
     if as_json:
         print_json(asdict(proof))

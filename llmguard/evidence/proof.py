@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from llmguard.audit.log import AuditLog, Entry, first_bad_entry
 from llmguard.traces.erasing import BEGUN
+from llmguard.traces.errors import DamagedStoreError
 from llmguard.traces.reader import TraceReader
 
 _DIGESTS = "SELECT seq, digest FROM traces WHERE seq IN (SELECT unnest(from_json($seqs, '[\"BIGINT\"]')))"
@@ -44,10 +45,13 @@ def prove(reader: TraceReader, audit: AuditLog, on_rows: Callable[[int], None] =
         TraceStoreError, TraceQueryError, sqlite3.Error: they cannot be read now.
     """
     rows, fault, found = 0, None, _Erasures()
-    for page in reader.verify():
-        rows, fault = page["seq"], page["fault"]
-        found.add(page["erased"])
-        on_rows(rows)
+    try:
+        for page in reader.verify():
+            rows, fault = page["seq"], page["fault"]
+            found.add(page["erased"])
+            on_rows(rows)
+    except DamagedStoreError as error:
+        return Proof(rows, found.rows, 0, f"row {rows + 1}: {error}")
     entries = list(audit.entries())
     bad_entry = first_bad_entry(iter(entries))
     begun = [entry for entry in entries if entry.what in BEGUN.values()]

@@ -54,6 +54,11 @@ def seal(line: Line, tip: Tip) -> tuple[bytes, Tip]:
     return b"%b,%b\n" % (canonical[:-1], _PLAIN.encode(payload)[1:]), Tip(sealed.seq, digest)
 
 
+def canonical(sealed: Sealed) -> str:
+    """Return the text that a row's digest covers."""
+    return _CANONICAL.encode(sealed).decode()
+
+
 def first_bad_row(rows: Iterable[StoredRow], tip: Tip | None = None) -> str | None:
     """Return what is wrong with the first row that breaks the chain, or None if all hold.
 

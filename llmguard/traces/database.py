@@ -6,13 +6,13 @@ package holds it as a file, so that nothing is ever fetched. DuckDB's built-in c
 
 import importlib.util
 import re
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import duckdb
 
-from llmguard.traces.errors import TraceStoreError
+from llmguard.traces.errors import DamagedStoreError, TraceStoreError
 from llmguard.traces.places import Places
 from llmguard.traces.schema import UPGRADES, Upgrade, require_present_schema, upgrade
 
@@ -30,6 +30,7 @@ _OPTIONS: Options = {
 _WRITER_OPTIONS: Options = {"checkpoint_threshold": "256MB", "max_temp_directory_size": "4GB"}
 _WITH_LOG = ("", ".wal", ".wal.checkpoint", ".wal.recovery")
 _CRYPTO_PACKAGE = "duckdb_extension_httpfs"
+_DAMAGE = ("checksum", "AES tag", "not a valid DuckDB", "Serialization Error")
 _NOT_THIS_KEY = ("without a key", "Wrong encryption key", "is not encrypted")
 
 
@@ -50,7 +51,8 @@ def open_for_writing(
     options = _OPTIONS | _WRITER_OPTIONS | {"temp_directory": str(places.temporary)}
     connection = duckdb.connect(":memory:", config=options)
     try:
-        key = _attach_store(connection, places, read_only=False)
+        with _damage_named(places):
+            key = _attach_store(connection, places, read_only=False)
         for path in (places.store, Path(f"{places.store}.wal")):
             with suppress(FileNotFoundError):
                 path.chmod(0o600)
@@ -83,7 +85,8 @@ def open_for_reading(places: Places) -> duckdb.DuckDBPyConnection:
     """
     connection = duckdb.connect(":memory:", config=_OPTIONS)
     try:
-        _attach_store(connection, places, read_only=True)
+        with _damage_named(places):
+            _attach_store(connection, places, read_only=True)
         require_present_schema(connection)
         _lock_down(connection, [])
     except BaseException:
@@ -112,6 +115,18 @@ def attach_fresh(connection: duckdb.DuckDBPyConnection, places: Places) -> None:
         upgrade(cursor, UPGRADES)
     finally:
         cursor.close()
+
+
+@contextmanager
+def _damage_named(places: Places) -> Iterator[None]:
+    try:
+        yield
+    except duckdb.Error as error:
+        if not any(words in str(error) for words in _DAMAGE):
+            raise
+        raise DamagedStoreError(
+            f"{places.store} is damaged: no row of it can be read ({type(error).__name__})"
+        ) from None
 
 
 def _attach_store(connection: duckdb.DuckDBPyConnection, places: Places, *, read_only: bool) -> bytes | None:
@@ -143,7 +158,7 @@ def _attach(
     try:
         connection.execute(f"ATTACH {_quoted(str(path))} AS {name} ({', '.join(options)})")
     except duckdb.IOException as error:
-        if "lock" not in str(error):
+        if "Could not set lock" not in str(error):
             raise
         holder = re.search(r"PID \d+", str(error))
         who = f" ({holder[0]})" if holder else ""

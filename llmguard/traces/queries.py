@@ -9,12 +9,13 @@ import json
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from datetime import datetime
 from typing import Any
 
 import duckdb
 
 from llmguard.domain.chat import JsonObject
-from llmguard.traces.chain import Tip, first_bad_row
+from llmguard.traces.chain import Tip, canonical, first_bad_row
 from llmguard.traces.database import cursor_of
 from llmguard.traces.errors import TraceQueryError
 from llmguard.traces.filters import DATA_OF, TraceFilters, condition_of
@@ -27,6 +28,7 @@ MAX_ROWS = 100_000
 _MAX_BYTES = 256 << 20
 _FETCH_ROWS = 20
 _EXPORT_ROWS = 1_000
+_EVIDENCE_ROWS = 100
 _EXPORT_BYTES = 16 << 20
 
 
@@ -120,6 +122,37 @@ class TraceQueries:
                 erased.setdefault(row.erased_by, []).append(row.sealed.seq)
         last = rows[-1]
         return {"seq": last.sealed.seq, "digest": last.digest, "fault": None, "more": True, "erased": erased}
+
+    def sealed(self, *, after: int, last: int, since: str, until: str, app: str | None) -> JsonObject:
+        """Return some rows of the chain behind one, none behind `last`: for evidence.
+
+        Returns:
+            `digests`: number and digest of each row; `rows`: what the digests of those in the time and of the app
+            cover; `prev_digest` of the first row.
+        """
+        start, end = datetime.fromisoformat(since), datetime.fromisoformat(until)
+        with self._lock:
+            cursor = cursor_of(self._connection)
+        try:
+            found = [row for row in read_chain(cursor, after, _EVIDENCE_ROWS) if row.sealed.seq <= last]
+        finally:
+            cursor.close()
+        ours = (row for row in found if start <= row.sealed.started_at < end and app in (None, row.sealed.app))
+        return {
+            "prev_digest": found[0].sealed.prev_digest if found else None,
+            "digests": [(row.sealed.seq, row.digest) for row in found],
+            "rows": [
+                {
+                    "sealed": canonical(row.sealed),
+                    "digest": row.digest,
+                    "request": row.request,
+                    "response": row.response,
+                    "chunks": row.chunks,
+                    "erased_by": row.erased_by,
+                }
+                for row in ours
+            ],
+        }
 
     def extent(self, *, app: str) -> JsonObject:
         """Return the entity types that were hidden for an app, and the first and last second of its data, or None."""
@@ -230,6 +263,7 @@ def answer(queries: TraceQueries, operation: str, arguments: JsonObject) -> Any:
         "show": queries.show,
         "export": queries.export,
         "extent": queries.extent,
+        "sealed": queries.sealed,
         "verify": queries.verify,
         "find_many": queries.find_many,
         "query": queries.query,

@@ -43,6 +43,10 @@ _PATIENCE_SECONDS = 10.0
 _ANSWER_SECONDS = 60.0
 _IDS_AT_ONCE = 10_000
 _MONEY = ("min_cost_usd", "max_cost_usd")  # exact, and JSON has floats
+_SPAN = """
+SELECT min(seq) AS first, max(seq) AS last FROM traces
+WHERE started_at >= $since::TIMESTAMPTZ AND started_at < $until::TIMESTAMPTZ AND ($app::VARCHAR IS NULL OR app = $app)
+"""
 _LOG = logging.getLogger(__name__)
 _FOUND = ("status", "code", "app", "preset", "provider", "model", "input_tokens", "output_tokens", "cached_tokens")
 
@@ -108,6 +112,24 @@ class TraceReader:
         while page["more"]:
             page = self._ask("verify", {"after": page["seq"], "digest": page["digest"]})
             yield page
+
+    def span(self, *, since: datetime, until: datetime, app: str | None) -> tuple[int | None, int | None]:
+        """Return the numbers of the first and the last row of a time, and of an app if one is named."""
+        parameters = {"since": _moment(since), "until": _moment(until), "app": app}
+        [row] = self.query(_SPAN, parameters)
+        return row["first"], row["last"]
+
+    def sealed(
+        self, first: int, last: int, *, since: datetime, until: datetime, app: str | None
+    ) -> Iterator[JsonObject]:
+        """Yield the chain from its row `first` to its row `last`, in pages as `TraceQueries.sealed` gives them."""
+        while first <= last:
+            arguments = {"after": first - 1, "last": last, "since": _moment(since), "until": _moment(until), "app": app}
+            page = self._ask("sealed", arguments)
+            if not page["digests"]:
+                return
+            yield page
+            first = page["digests"][-1][0] + 1
 
     def erase(self, order: Order) -> Erased:
         """Erase payloads for good, or count them for a dry run; returns when no byte of them is left in the store.

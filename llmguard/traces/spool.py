@@ -78,6 +78,7 @@ class Spool:
         self._held_bytes = 0
         self._next_probe = 0
         self._reason: str | None = None
+        self._untraced = 0
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._segment: SegmentWriter | None = SegmentWriter(folder, worker, at_rest)
         self._segment_opened = self._clock.ticks()
@@ -86,11 +87,15 @@ class Spool:
         """Store a finished trace: one `os.write`, no await.
 
         When the disk takes nothing, the line is kept in memory, `check` refuses new work, and each `append` and
-        `check` tries again.
+        `check` tries again. Requests that are refused for that leave no trace: a storm of them must not take the room
+        that traces of answered ones need.
 
         Raises:
             Fault: (`overloaded`) neither disk nor memory can take it; this trace is not stored.
         """
+        if self._reason is not None and trace.code == "overloaded":
+            self._untraced += 1
+            return
         line = encode_line(trace, limit_bytes=self._limits.line_bytes)
         if self._held and self._held_bytes + len(line) > self._limits.held_bytes:
             raise _unstored("the disk has taken none for too long")
@@ -112,6 +117,7 @@ class Spool:
         if now >= self._next_probe:
             self._next_probe = now + _PROBE_SECONDS * _NANOSECONDS
             self._reason = self._probe()
+            self._tell_untraced()
         if self._reason is not None:
             raise _unstored(self._reason)
 
@@ -125,6 +131,11 @@ class Spool:
         self._let_go()
         if self._held:
             raise _unstored(f"{len(self._held)} are lost with this process")
+
+    def _tell_untraced(self) -> None:
+        if self._reason is None and self._untraced:
+            _LOG.warning("%d requests were refused without a trace while there was no room for any", self._untraced)
+            self._untraced = 0
 
     def _flush(self) -> None:
         """Write what is held, oldest first; on an error keep the rest for the next time."""

@@ -91,3 +91,24 @@ def test_unreadable_secret_file_is_refused(tmp_path):
 
     with pytest.raises(SettingsInvalidError, match="cannot be read"):
         load_settings({"LLMGUARD_DATA": str(tmp_path)})
+
+
+def test_traces_are_encrypted_only_with_a_secret_from_elsewhere(tmp_path):
+    wanted = {"LLMGUARD_TRACES_ENCRYPTION": "true"}
+    with pytest.raises(SettingsInvalidError, match="LLMGUARD_SECRET is not set"):
+        load_settings(wanted, data=str(tmp_path / "data"))
+    with pytest.raises(SettingsInvalidError, match="must be true or false"):
+        load_settings({"LLMGUARD_TRACES_ENCRYPTION": "yes"}, data=str(tmp_path / "data"))
+
+    settings = load_settings(wanted | {"LLMGUARD_SECRET": "a secret from a vault"}, data=str(tmp_path / "data"))
+
+    assert settings.at_rest.encrypts
+    assert len(settings.at_rest.keys) == 1
+    assert settings.at_rest.keys[0].hex() not in repr(settings) + repr(settings.at_rest)
+
+
+def test_how_many_traces_may_wait_is_a_setting(tmp_path):
+    assert load_settings({}, data=str(tmp_path)).spool_limit_bytes == 1 << 30
+    assert load_settings({"LLMGUARD_SPOOL_LIMIT_MB": "64"}, data=str(tmp_path)).spool_limit_bytes == 64 << 20
+    with pytest.raises(SettingsInvalidError, match="LLMGUARD_SPOOL_LIMIT_MB"):
+        load_settings({"LLMGUARD_SPOOL_LIMIT_MB": "1"}, data=str(tmp_path))

@@ -1,5 +1,7 @@
 """Payloads go from every byte of the data folder, rows and chain stay; plain or encrypted, with ingester or without."""
 
+import hashlib
+import random
 import re
 import subprocess
 import sys
@@ -297,6 +299,38 @@ def test_lines_that_are_already_stored_go_from_a_segment_and_new_ones_stay_reada
     assert b"marker-1" not in segment.read_bytes()
     newest = next(closed.reader.export(after_seq=6))["trace_id"]
     assert closed.reader._find_in_spool({newest}).keys() == {newest}
+
+
+# Damage: one bit of the file is another one. Blocks that no row of the chain is in are not looked at.
+
+BLOCK_BYTES = 262_144
+BLOCKS = """
+SELECT DISTINCT block_id FROM pragma_storage_info('traces')
+WHERE block_id >= 0 AND column_name IN ('request', 'response', 'digest', 'steps') ORDER BY block_id"""
+
+
+@pytest.mark.parametrize("at_rest", [PLAIN, ENCRYPTED], ids=["plain", "encrypted"])
+def test_one_flipped_bit_in_what_is_stored_is_found_and_a_row_named(tmp_path, at_rest):
+    folder = Folder(tmp_path / "data", at_rest, ingests=False)
+    folder.put(*(a_letter(hashlib.sha256(b"%d" % number).hexdigest(), number) for number in range(2500)))
+    assert folder.reader.count() == 2500
+    TraceStore(folder.places).close()  # all in the file, nothing in its log
+    store = TraceStore(folder.places)
+    blocks = [block for (block,) in store.connection.execute(BLOCKS).fetchall()]
+    store.close()
+    whole, chance = folder.places.store.read_bytes(), random.Random(26)
+
+    assert blocks
+    for block in [*blocks] * 3:
+        flipped = bytearray(whole)
+        flipped[3 * 4096 + block * BLOCK_BYTES + chance.randrange(BLOCK_BYTES)] ^= 1 << chance.randrange(8)
+        folder.places.store.write_bytes(flipped)
+        fault = folder.prove().fault
+        assert re.match(r"row \d+: ", fault), fault
+
+    folder.places.store.write_bytes(whole)
+    assert folder.prove().fault is None
+    folder.close()
 
 
 # Encryption: how files change from one way of keeping to another.

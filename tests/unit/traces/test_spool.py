@@ -226,3 +226,24 @@ def test_short_writes_are_continued(tmp_path, monkeypatch):
 def test_an_absent_spool_has_no_segments(tmp_path):
     assert segment_paths(tmp_path / "none") == []
     assert backlog_bytes(tmp_path / "none") == 0
+
+
+def test_requests_that_are_refused_for_want_of_room_take_none(tmp_path, caplog):
+    clock = FrozenClock()
+    spool = a_spool(tmp_path, clock, backlog_bytes=100)
+    spool.append(a_trace(code="answered"))
+    with pytest.raises(Fault, match="too far behind"):
+        spool.check()
+
+    for _ in range(3):
+        spool.append(a_trace(code="overloaded"))
+    spool.append(a_trace(code="under way before"))
+
+    assert codes_of(tmp_path) == ["answered", "under way before"]
+    for path in segment_paths(tmp_path / "spool"):  # as the ingester does when it is back
+        path.unlink()
+    clock.advance(seconds=2)
+    spool.check()
+    assert "3 requests were refused without a trace" in caplog.text
+    spool.append(a_trace(code="overloaded"))  # by something else now
+    assert codes_of(tmp_path) == ["overloaded"]

@@ -14,7 +14,7 @@ from llmguard.domain.trace import Trace
 from llmguard.traces.chain import GENESIS, Tip, first_bad_row
 from llmguard.traces.database import open_for_reading
 from llmguard.traces.drain import Drain
-from llmguard.traces.errors import TraceStoreError
+from llmguard.traces.errors import DamagedStoreError, TraceStoreError
 from llmguard.traces.line import decode_line, encode_line
 from llmguard.traces.places import Places
 from llmguard.traces.schema import UPGRADES, schema_version
@@ -320,10 +320,10 @@ def test_no_statement_reaches_other_files(store, tmp_path):
             store.connection.execute(statement)
 
 
-def test_a_damaged_file_is_an_error_of_duckdb(places):
+def test_a_damaged_file_is_named(places):
     places.store.write_bytes(b"no database" * 1000)
 
-    with pytest.raises(duckdb.Error):
+    with pytest.raises(DamagedStoreError, match="damaged"):
         TraceStore(places)
 
 
