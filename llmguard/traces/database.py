@@ -51,7 +51,7 @@ def open_for_writing(
     options = _OPTIONS | _WRITER_OPTIONS | {"temp_directory": str(places.temporary)}
     connection = duckdb.connect(":memory:", config=options)
     try:
-        with _damage_named(places):
+        with damage_named(places):
             key = _attach_store(connection, places, read_only=False)
         for path in (places.store, Path(f"{places.store}.wal")):
             with suppress(FileNotFoundError):
@@ -85,7 +85,7 @@ def open_for_reading(places: Places) -> duckdb.DuckDBPyConnection:
     """
     connection = duckdb.connect(":memory:", config=_OPTIONS)
     try:
-        with _damage_named(places):
+        with damage_named(places):
             _attach_store(connection, places, read_only=True)
         require_present_schema(connection)
         _lock_down(connection, [])
@@ -118,7 +118,12 @@ def attach_fresh(connection: duckdb.DuckDBPyConnection, places: Places) -> None:
 
 
 @contextmanager
-def _damage_named(places: Places) -> Iterator[None]:
+def damage_named(places: Places) -> Iterator[None]:
+    """Turn what DuckDB says about a damaged file into an error of its own.
+
+    Raises:
+        DamagedStoreError: instead of a duckdb.Error.
+    """
     try:
         yield
     except duckdb.Error as error:

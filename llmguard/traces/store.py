@@ -11,7 +11,7 @@ import duckdb
 import msgspec
 
 from llmguard.traces.chain import StoredRow, Tip, seal
-from llmguard.traces.database import open_for_writing
+from llmguard.traces.database import damage_named, open_for_writing
 from llmguard.traces.errors import TraceStoreError
 from llmguard.traces.line import Line, Sealed
 from llmguard.traces.places import Places
@@ -144,8 +144,13 @@ class TraceStore:
         """
         self.places = places
         self.connection, self._key = open_for_writing(places, upgrades)
-        self.positions: dict[str, int] = dict(self.connection.execute(READ_POSITIONS).fetchall())
-        tip = self.connection.execute(READ_TIP).fetchone()
+        try:
+            with damage_named(places):
+                self.positions: dict[str, int] = dict(self.connection.execute(READ_POSITIONS).fetchall())
+                tip = self.connection.execute(READ_TIP).fetchone()
+        except BaseException:
+            self.connection.close()
+            raise
         self._tip = Tip(*tip) if tip else Tip()
 
     @property
