@@ -62,6 +62,11 @@ class Settings:
         return AtRest(self.encrypts_traces, tuple(derive_key(secret, "traces/at-rest") for secret in secrets))
 
     @property
+    def policies(self) -> Path:
+        """The CoE's folder of rules in Rego: always beside the registry, since both are governance."""
+        return self.registry.parent / "policies"
+
+    @property
     def redaction_cache(self) -> Path:
         """Where compiled redaction rules are kept, for every process that reads them."""
         return self.data / "redaction-cache"

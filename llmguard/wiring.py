@@ -32,6 +32,8 @@ from llmguard.identity.keyring import Keyring
 from llmguard.identity.openid import OpenIdProviders
 from llmguard.identity.operator_store import OperatorStore
 from llmguard.identity.sign_ins import SignIns
+from llmguard.policy.judge import Policies
+from llmguard.policy.live import KeptPolicies, LivePolicies, PoliciesInvalid, accept
 from llmguard.providers.calling import Providers
 from llmguard.providers.tokens import TokenCounter
 from llmguard.quota.gate import OverageGate
@@ -96,6 +98,8 @@ class Worker:
         keys = KeyStore(settings.data / "state.db", settings.secret, clock, previous_secrets=settings.previous_secrets)
         mint = TokenMint((settings.secret, *settings.previous_secrets), clock)
         self._keyring = Keyring(keys, clock, mint)
+        self._policies = Policies(clock, environ.get)
+        self._live_policies = LivePolicies(settings.policies, KeptPolicies(settings.data / "policies"), self._policies)
         self._ledger = Ledger(settings.data / "state.db", clock, name)
         self._spool = _spool(settings, name)
         self._tokens = ready.tokens
@@ -119,6 +123,7 @@ class Worker:
             recorder=self._recorder,
             overage=OverageGate(settings.data / "state.db", clock),
             claims=self._claims,
+            policies=self._policies,
         )
         probes = Probes(metrics, environ.get(METRICS_FOLDER_VARIABLE), self._problems)
         self.site = Site(
@@ -174,6 +179,7 @@ class Worker:
         self._tokens.load()
         if not self._ready:
             await asyncio.to_thread(self._analyzer.current.warm_up)
+        await self._live_policies.start()
         self._ledger.start()
         await self._providers.start({provider.kind for provider in self._registry.current.providers.values()})
         stop = asyncio.Event()
@@ -183,6 +189,7 @@ class Worker:
             for watcher in (
                 self._registry.watch(stop),
                 self._analyzer.watch(stop),
+                self._live_policies.watch(stop),
                 self._keyring.watch(stop),
                 self._check_registry_again(stop),
                 _stop_without_parent(stop),
@@ -194,6 +201,7 @@ class Worker:
             stopping.push_async_callback(self._ledger.close)
             stopping.push_async_callback(self._claims.close)
             stopping.push_async_callback(self._providers.close)
+            stopping.push_async_callback(self._policies.close)
             stopping.push_async_callback(self._recorder.drain)
             stopping.callback(stop.set)
             _settle_memory()
@@ -308,7 +316,7 @@ def prepare(settings: Settings) -> App | None:
         The first approved app of the catalog, or None.
 
     Raises:
-        UnusableRulesError: the registry or the redaction rules have findings; the text lists them all.
+        UnusableRulesError: the registry, the redaction rules or the policies have findings; the text lists them all.
     """
     rules = check_rules(settings.redaction)
     if rules.findings:
@@ -320,6 +328,10 @@ def prepare(settings: Settings) -> App | None:
             settings.registry, AcceptedRegistries(settings.data / "registry"), lambda: rules.profiles
         )
     except RegistryInvalid as error:
+        raise UnusableRulesError(str(error)) from None
+    try:
+        accept(settings.policies, KeptPolicies(settings.data / "policies"))
+    except PoliciesInvalid as error:
         raise UnusableRulesError(str(error)) from None
     KeyStore(settings.data / "state.db", settings.secret, SystemClock())
     return next((app for app in registry.current.apps.values() if app.status == "approved"), None)

@@ -11,12 +11,12 @@ from datetime import date
 from typing import Any, Final
 from urllib.parse import quote
 
-from llmguard.catalog.diagnosis.answer import OPERATOR, YOU
+from llmguard.catalog.diagnosis.answer import COE, OPERATOR, YOU
 from llmguard.catalog.diagnosis.errors import trace_answer
 from llmguard.domain.catalog import App, ParameterRule, Preset, Registry
 from llmguard.domain.chat import JsonObject
+from llmguard.policy.decide import target_objections
 from llmguard.policy.parameters import allowed_words
-from llmguard.policy.rules import target_objections
 from llmguard.registry.resolve import usable_presets
 
 _OUTLINE: Final = (
@@ -116,11 +116,15 @@ def _rules(case: _Case) -> Iterator[JsonObject]:
         if owner is None:
             continue
         rule = _parameter_rule(case, param) if code == "parameter_not_allowed" else None
+        words = f"{param} in the preset" if code == "parameter_not_allowed" else _RULE_WORDS.get(code, code)
+        if reason.get("file"):
+            owner = str(reason.get("owner") or COE)
+            words = " in ".join(filter(None, (reason.get("rule"), str(reason["file"]))))
         asked = _ASKED.search(str(reason.get("message")))
         yield {
             "code": code,
             "param": param,
-            "rule": f"{param} in the preset" if code == "parameter_not_allowed" else _RULE_WORDS.get(code, code),
+            "rule": words,
             "version": _version(case, code),
             "asked": asked[1] if asked else None,
             "allowed": allowed_words(rule) if rule is not None else None,
@@ -144,8 +148,14 @@ def _version(case: _Case, code: str) -> str:
         parts.append(f"preset {trace['preset']}@{trace['preset_version']}")
     names = ("registry", "policy", "redaction") if code == "content_blocked" else ("registry", "policy")
     digests = ((name, trace.get(f"{name}_digest")) for name in names)
-    parts += [f"{name} {digest[:12]}" for name, digest in digests if digest]
+    parts += [f"{name} {_short(digest)}" for name, digest in digests if digest]
     return ", ".join(parts)
+
+
+def _short(digest: str) -> str:
+    """Return the beginning of a digest; of policies the built-in rules, and the beginning of the CoE's."""
+    builtin, plus, rules = digest.rpartition("+")
+    return f"{builtin}{plus}{rules[:12]}"
 
 
 def _parameter_rule(case: _Case, param: Any) -> ParameterRule | None:  # Any: of a reason, JSON

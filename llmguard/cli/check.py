@@ -10,6 +10,7 @@ import click
 from llmguard.cli.options import as_json_option, place_options, settings_from
 from llmguard.cli.output import print_json
 from llmguard.cli.registry_file import check_files
+from llmguard.policy.rego_files import check_policies
 from llmguard.registry.schema import registry_schema
 
 CASES_FOLDER = "cases"  # beside the registry
@@ -32,7 +33,7 @@ _FINDINGS = 1
 def command(
     *, schema: bool, cases: str | None, live: bool, who: str | None, as_json: bool, **places: str | None
 ) -> None:
-    """Check registry.yaml and redaction/; exits 1 when there are findings."""
+    """Check registry.yaml, redaction/ and policies/; exits 1 when there are findings."""
     if (live and cases is None) or live != bool(who):
         raise click.UsageError("--live goes with --cases and --as WHO, whose budget pays.")
     if schema:
@@ -44,6 +45,10 @@ def command(
     for broken in rules.findings:
         text = f"{settings.redaction.name}/{broken}"
         findings.append({"line": None, "column": None, "value": None} | asdict(broken) | {"text": text})
+    policies = check_policies(settings.policies)
+    findings += [
+        {"path": "", "value": None} | asdict(slip) | {"text": f"policies/{slip}"} for slip in policies.findings
+    ]
     asked: list[dict[str, Any]] = []
     if cases is not None and registry.registry is not None and not findings:
         from llmguard.cli.check_cases import case_findings  # noqa: PLC0415 - who checks files alone does without it
@@ -63,8 +68,9 @@ def command(
     if registry.registry is not None and not as_json:
         accepted = registry.registry
         click.echo(
-            f"{settings.registry.name} and {settings.redaction.name}/ are valid: {len(accepted.models)} models, "
-            f"{len(accepted.presets)} presets, {len(accepted.apps)} apps, {len(rules.profiles)} redaction profiles; "
+            f"{settings.registry.name}, {settings.redaction.name}/ and policies/ are valid: "
+            f"{len(accepted.models)} models, {len(accepted.presets)} presets, {len(accepted.apps)} apps, "
+            f"{len(rules.profiles)} redaction profiles, {len(policies.rules.packages)} files of policies; "
             f"registry digest {accepted.digest[:12]}."
             f"{f' {len(asked)} cases are decided as they were.' if cases is not None else ''}"
         )

@@ -15,7 +15,7 @@ from llmguard.cli.registry_file import current_registry, known_app
 from llmguard.domain.catalog import App, Preset, Registry
 from llmguard.domain.chat import JsonObject
 from llmguard.domain.clock import SystemClock
-from llmguard.policy.rules import app_objections, target_objections
+from llmguard.policy.decide import app_objections, target_objections
 from llmguard.registry.resolve import resolve_preset, usable_presets
 from llmguard.settings import Settings
 

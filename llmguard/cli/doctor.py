@@ -22,6 +22,7 @@ from llmguard.domain.clock import SystemClock
 from llmguard.domain.quota import Standing
 from llmguard.identity.key_store import KeyStore, Secret
 from llmguard.identity.keyring import Keyring
+from llmguard.policy.rego_files import check_policies
 from llmguard.settings import Settings
 from llmguard.traces.reader import TraceReader
 
@@ -93,6 +94,7 @@ def _files(settings: Settings) -> tuple[Registry | None, list[str]]:
     registry, rules = check_files(settings)
     findings = [str(finding) for finding in registry.findings]
     findings += [f"{settings.redaction.name}/{finding}" for finding in rules.findings]
+    findings += [f"policies/{finding}" for finding in check_policies(settings.policies).findings]
     return registry.registry, findings
 
 

@@ -13,13 +13,14 @@ from llmguard.traces.errors import TraceQueryError, TraceStoreError
 CANNOT_RUN = 3
 _COMMANDS = {
     "serve": ("llmguard.cli.serve", "Serve the gateway."),
-    "check": ("llmguard.cli.check", "Check registry.yaml and the redaction rules."),
+    "check": ("llmguard.cli.check", "Check registry.yaml, the redaction rules and the policies."),
     "keys": ("llmguard.cli.keys", "Issue, list, rotate and revoke app keys."),
     "operator": ("llmguard.cli.operator", "Make tokens with which operators sign in."),
     "access": ("llmguard.cli.access", "Ask for a role for some hours, and decide about it."),
     "apps": ("llmguard.cli.apps", "Look at the app catalog."),
     "presets": ("llmguard.cli.presets", "Look at presets and compare their versions."),
     "redaction": ("llmguard.cli.redaction", "Try and test the redaction rules."),
+    "policy": ("llmguard.cli.policy", "Test the rules in policies/, and try a change on stored requests."),
     "quota": ("llmguard.cli.quota", "See where an app stands."),
     "overage": ("llmguard.cli.overage", "Ask for more quota, and decide about it."),
     "alerts": ("llmguard.cli.alerts", "See what was told to whom, and what never arrived."),

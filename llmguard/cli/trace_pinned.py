@@ -3,13 +3,14 @@
 from typing import Any
 
 from llmguard.domain.chat import JsonObject
+from llmguard.policy.live import KeptPolicies
 from llmguard.redaction.kept import KeptRules
 from llmguard.redaction.profiles import PROFILES_FILE
 from llmguard.registry.accepted import AcceptedRegistries
 from llmguard.registry.yaml_text import NotYaml, read_yaml
 from llmguard.settings import Settings
 
-REGISTRY_FOLDER, RULES_FOLDER = "registry", "redaction-rules"
+REGISTRY_FOLDER, RULES_FOLDER, POLICIES_FOLDER = "registry", "redaction-rules", "policies"
 
 
 def pinned_facts(trace: JsonObject, settings: Settings) -> JsonObject:
@@ -30,9 +31,15 @@ def pinned_facts(trace: JsonObject, settings: Settings) -> JsonObject:
         "app": content.get("apps", {}).get(trace.get("app")),
         "price_version": trace.get("price_version"),
         "policy_digest": trace.get("policy_digest"),
+        "policies": _policies(str(trace.get("policy_digest")), settings),
         "redaction_digest": trace.get("redaction_digest"),
         "redaction_profile": _profile(str(trace.get("redaction_digest")), profile, settings) if preset else None,
     }
+
+
+def _policies(digest: str, settings: Settings) -> dict[str, str] | None:
+    rules = KeptPolicies(settings.data / POLICIES_FOLDER).find(digest.rpartition("+")[2])
+    return None if rules is None else dict(rules.files)
 
 
 def _is_of(entry: dict[str, Any], trace: JsonObject) -> bool:  # Any: YAML

@@ -23,6 +23,8 @@ ScopeKind = Literal["app", "owner", "cost_center"]
 DEFAULT_TIME_ZONE = "UTC"
 RESPONDER_PREFIX = "responder:"  # before a person's name, where traces and ledger have an app's
 MediaRule = Literal["forbidden", "allowed"]
+ConnectorDirection = Literal["read", "write", "both"]
+ConnectorStorage = Literal["none", "internal", "external"]
 ToolsRule = Literal["forbidden", "allowed"] | tuple[str, ...]  # a tuple names the only tools allowed
 
 
@@ -179,6 +181,35 @@ class OveragePolicy:
 
 
 @dataclass(frozen=True, slots=True)
+class Connector:
+    """A system that apps may reach, as the rules of the CoE see it; what nobody declared counts as the worst.
+
+    Attributes:
+        declared: whether the catalog describes it.
+        direction: what apps do with it.
+        storage: whether data stays there, and whether that is outside of the organisation.
+        encrypted: whether what it stores is encrypted at rest.
+        approved: the ticket that approved it; empty if none did.
+    """
+
+    name: str
+    declared: bool = False
+    direction: ConnectorDirection = "both"
+    storage: ConnectorStorage = "external"
+    encrypted: bool = False
+    approved: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PolicySettings:
+    """How the CoE's rules in Rego are evaluated: embedded, or by a remote Open Policy Agent where `opa_url` is set."""
+
+    timeout_seconds: float = 2.0
+    opa_url: str | None = None
+    opa_token_env: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class App:
     """A micro app in the catalog."""
 
@@ -236,6 +267,9 @@ class Registry:
     retention: RetentionPolicy = field(default_factory=RetentionPolicy)
     identity_providers: Mapping[str, IdentityProvider] = field(default_factory=dict)
     operators: OperatorPolicy | None = None
+
+    connectors: Mapping[str, Connector] = field(default_factory=dict)
+    policies: PolicySettings = PolicySettings()
 
 
 @dataclass(frozen=True, slots=True)

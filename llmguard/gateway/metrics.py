@@ -10,6 +10,7 @@ from llmguard.domain.trace import Trace
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
+_DECISION_SECONDS = (0.000_005, 0.000_01, 0.000_025, 0.000_1, 0.000_25, 0.001, 0.01, 0.1, 1)
 _CHILDREN = 4096  # label sets kept at hand; the catalog bounds them far below that
 
 
@@ -45,6 +46,15 @@ class Metrics:
             buckets=_SECONDS,
             registry=registry,
         )
+        decided = Histogram(
+            "llmguard_policy_seconds",
+            "How long the CoE's own rules took to decide.",
+            buckets=_DECISION_SECONDS,
+            registry=registry,
+        )
+        reasons = Counter(
+            "llmguard_policy_reasons", "Reasons by the CoE's own rules.", ("rule", "effect"), registry=registry
+        )
         self._circuits = Gauge(
             "llmguard_provider_circuit_open",
             "Targets of a model that are left alone since they fail, over all workers.",
@@ -54,11 +64,13 @@ class Metrics:
         )
         self._latency: Callable[[float], None] = latency.observe
         self._overhead: Callable[[float], None] = overhead.observe
+        self._decided: Callable[[float], None] = decided.observe
         # labels() costs more than counting: children are looked up once
         self._requests = lru_cache(_CHILDREN)(requests.labels)
         self._tokens = lru_cache(_CHILDREN)(tokens.labels)
         self._cost = lru_cache(_CHILDREN)(cost.labels)
         self._findings = lru_cache(_CHILDREN)(findings.labels)
+        self._reasons = lru_cache(_CHILDREN)(reasons.labels)
 
     def count(self, trace: Trace) -> None:
         """Count one finished request."""
@@ -74,6 +86,14 @@ class Metrics:
             self._cost(app, preset).inc((trace.cost_nano_usd or 0) / 1e9)
         for entity_type, count in trace.entities.items():
             self._findings(entity_type).inc(count)
+        policy = trace.decision.get("policy")
+        if policy is not None:
+            self._decided(policy["microseconds"] / 1e6)
+            for reason in policy["reasons"]:
+                self._reasons(reason["rule"], reason["effect"]).inc()
+            if trace.code == "policy_denied":
+                for reason in trace.decision["reasons"]:
+                    self._reasons(reason.get("rule") or reason.get("file") or "", "deny").inc()
 
     def count_circuit(self, model: Model, is_open: bool) -> None:  # noqa: FBT001 - called as a plain callable
         """Count a circuit that opens or closes."""

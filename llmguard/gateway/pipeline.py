@@ -53,7 +53,9 @@ async def govern(services: Services, record: Record, incoming: Incoming) -> Asyn
         request = incoming.parse()  # 0: not before somebody known asks for it
         preset = resolve(services, record, registry, caller, request)  # 2
         decision = decided(record, caller, preset, request)  # 3
-        redacted = await redact(services, record, caller, preset, decided_request(request, decision))  # 4
+        asked = replace(request, parameters=decision.parameters)
+        redacted = await redact(services, record, caller, preset, asked)  # 4
+        await judge(services, record, registry, caller, preset, redacted)  # 3, by the CoE's own rules
         body = compose(preset, redacted.request)
         answer = await answer_for(services, request, redacted)
         body = await reserve(services, record, caller, preset, decision, body)  # 5
@@ -89,7 +91,7 @@ def authenticate(services: Services, record: Record, registry: Registry, incomin
 
 def resolve(services: Services, record: Record, registry: Registry, caller: Caller, request: ChatRequest) -> Preset:
     """Step 2: return the preset that the app named in `model`."""
-    record.asked(request.model, registry)
+    record.asked(request.model, registry, services.policies.asked(registry, request))
     preset = resolve_preset(registry, caller.app, request.model, today=services.clock.now().date())
     record.resolved(preset, stream=request.stream)
     if caller.scope is not None:
@@ -105,17 +107,21 @@ def decided(record: Record, caller: Caller, preset: Preset, request: ChatRequest
     return decision
 
 
-def decided_request(request: ChatRequest, decision: Decision) -> ChatRequest:
-    """Return the request with the parameters that were decided, in place of those that were asked."""
-    return replace(request, parameters=decision.parameters)
-
-
 async def redact(services: Services, record: Record, caller: Caller, preset: Preset, request: ChatRequest) -> Redacted:
     """Step 4: return the request with personal data hidden, and the vault that can bring it back."""
     redactor = services.redactor
     redacted = await redactor.redact(request, app=caller.app.name, profile=preset.redaction)
     record.redacted(redactor, redacted)
     return redacted
+
+
+async def judge(
+    services: Services, record: Record, registry: Registry, caller: Caller, preset: Preset, redacted: Redacted
+) -> None:
+    """Step 3, second half: refuse what the CoE's own rules deny, of which some speak of what was found."""
+    judgement = await services.policies.judge(registry, caller.app, preset, redacted.request, redacted.entities)
+    record.judged(judgement)
+    judgement.enforce()
 
 
 def compose(preset: Preset, request: ChatRequest) -> JsonObject:
@@ -126,11 +132,8 @@ def compose(preset: Preset, request: ChatRequest) -> JsonObject:
     if preset.system is not None:
         messages = [{"role": "system", "content": preset.system}, *messages]
     body: JsonObject = {"model": preset.model.target, "messages": messages, **request.parameters}
-    if request.stream:
-        body |= {
-            "stream": True,
-            "stream_options": {"include_usage": True},
-        }  # settled by it, also if the app did not ask
+    if request.stream:  # settled by the usage at its end, also if the app did not ask
+        body |= {"stream": True, "stream_options": {"include_usage": True}}
     return body
 
 

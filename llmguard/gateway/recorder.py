@@ -26,6 +26,7 @@ from llmguard.domain.trace import Trace
 from llmguard.gateway.assembly import assemble
 from llmguard.gateway.metrics import Metrics
 from llmguard.policy.decide import POLICY_DIGEST, Decision
+from llmguard.policy.judge import Judgement
 from llmguard.providers.calling import Call
 from llmguard.providers.tokens import TokenCounter
 from llmguard.providers.usage import Owed, owed_for, whole_hold
@@ -131,11 +132,15 @@ class Record(AbstractAsyncContextManager["Record"]):
         trace.registry_digest = registry.digest
         self._step("authenticate")
 
-    def asked(self, model: str, registry: Registry) -> None:
-        """Step 2 begins: what was asked for is kept if it names a preset, unless the preset that answers tells it."""
+    def asked(self, model: str, registry: Registry, facts: JsonObject) -> None:
+        """Step 2 begins: what the built-in rules will go by, without text, so that it can be decided again.
+
+        What was asked for is kept if it names a preset, unless the preset that answers tells it.
+        """
+        self.trace.decision = {"facts": facts}
         name, _, version = model.partition("@")
         if name in registry.presets and (not version or (version.isdecimal() and len(version) <= _LONGEST_VERSION)):
-            self.trace.decision = {"asked": {"model": model}}
+            self.trace.decision["asked"] = {"model": model}
 
     def resolved(self, preset: Preset, *, stream: bool) -> None:
         """Step 2 is done: which preset answers."""
@@ -150,6 +155,7 @@ class Record(AbstractAsyncContextManager["Record"]):
         told, asked = decision.as_json(), self.trace.decision.get("asked")
         if asked is not None and (decision.objections or "@" in asked["model"]):
             told["asked"] = asked | told.get("asked", {})
+        told["facts"] = self.trace.decision.get("facts", {})
         self.trace.decision, self.trace.policy_digest = told, POLICY_DIGEST
         self._step("decide")
 
@@ -158,6 +164,12 @@ class Record(AbstractAsyncContextManager["Record"]):
         self._redactor, self._redacted = redactor, redacted
         self.trace.redaction_digest, self.trace.entities = redactor.digest, redacted.entities
         self._step("redact")
+
+    def judged(self, judgement: Judgement) -> None:
+        """The CoE's own rules have decided, for or against the request."""
+        decision = self.trace.decision
+        self.trace.decision = decision | judgement.as_json(decision.get("facts", {}))
+        self.trace.policy_digest = judgement.digest
 
     def reserved(self, hold: Hold, input_tokens: int) -> None:
         """Step 5 is done: from here on the hold is this record's to settle."""

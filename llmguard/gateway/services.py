@@ -8,6 +8,7 @@ from llmguard.gateway.recorder import Recorder
 from llmguard.gateway.structure import SchemaChecks
 from llmguard.idempotency.claims import Claims
 from llmguard.identity.keyring import Keyring
+from llmguard.policy.judge import Policies
 from llmguard.providers.calling import Providers
 from llmguard.providers.tokens import TokenCounter
 from llmguard.quota.gate import OverageGate
@@ -32,4 +33,5 @@ class Services:
     recorder: Recorder
     overage: OverageGate
     claims: Claims
+    policies: Policies
     schemas: SchemaChecks = field(default_factory=SchemaChecks)

@@ -1,26 +1,64 @@
-"""Step 3, decide: all rules at once over one request; refuses with every reason, knows no provider and no text."""
+"""Step 3, decide: the built-in rules, all at once over one request; refuses with every reason, knows no provider.
 
+They judge the app (may it be used at all today, from this origin, with this model), the parameters, and the content of
+the request. The CoE's own rules, in `judge.py`, come after them.
+"""
+
+import re
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date
+from typing import Any
 
 from llmguard.domain.catalog import App, Model, Preset
 from llmguard.domain.chat import ChatRequest, JsonObject
 from llmguard.domain.errors import Refusal, RefusalCode
-from llmguard.policy.parameters import MAX_TOKENS, keepable, settle_parameters
-from llmguard.policy.rules import (
-    Objection,
-    allowed_models,
-    app_objections,
-    mode_objections,
-    origin_objections,
-    part_violations,
-    state_violations,
-    target_objections,
-    tool_violations,
+from llmguard.policy.parameters import (
+    MAX_TOKENS,
+    PARAMETER,
+    PREVIOUS_RESPONSE,
+    Violation,
+    asks_for_tools,
+    asks_nothing,
+    is_keepable,
+    keepable,
+    settle_parameters,
 )
 
 POLICY_DIGEST = "builtin-2"  # the rules in this package; raise it when a rule decides differently
 _DEFAULT_OUTPUT_TOKENS = 4096  # the allowance where neither preset nor model names a limit: a quota needs one
+# By the type of a part, or by what it carries: the setting of the preset that allows it, and the word for it.
+_MEDIA_PARTS = {
+    **dict.fromkeys(("image_url", "input_image", "image"), ("images", "images")),
+    **dict.fromkeys(("input_audio", "audio"), ("audio", "sound")),
+    **dict.fromkeys(("file", "input_file", "file_data"), ("files", "files")),
+}
+_MEDIA = ("image_url", "image", "input_audio", "audio", "file", "file_data", "video_url")
+_KIND = re.compile(r"[a-z][a-z_]{0,39}")  # OpenAI's types look so; anything else could be somebody's data
+_MODEL = re.compile(r"([a-z0-9._/:-]+)(?:@[1-9][0-9]{0,8})?")
+_PLAIN_WORDS = frozenset({"none", "auto", "required", "default", "medium"})  # OpenAI's own, of built-in rules
+_MOST_KEPT = 10**15
+_TEXT_PARTS = frozenset({"text", "refusal", "input_text", "output_text"})
+
+
+@dataclass(frozen=True, slots=True)
+class Objection:
+    """A reason against a request, with its code of the contract; a rule of the CoE has a name, an owner and a file."""
+
+    code: RefusalCode
+    message: str
+    hint: str
+    param: str | None = None
+    rule: str | None = None
+    owner: str | None = None
+    file: str | None = None
+
+    def as_json(self) -> JsonObject:
+        """Return it as the trace keeps it."""
+        reason: JsonObject = {"code": self.code, "message": self.message, "hint": self.hint, "param": self.param}
+        if self.file is not None:
+            reason |= {"rule": self.rule, "owner": self.owner, "file": self.file}
+        return reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +87,7 @@ class Decision:
             **asked,
             "allowed": not self.objections,
             "adjusted": list(self.adjusted),
-            "reasons": [
-                {"code": reason.code, "message": reason.message, "hint": reason.hint, "param": reason.param}
-                for reason in self.objections
-            ],
+            "reasons": [reason.as_json() for reason in self.objections],
         }
 
     def enforce(self) -> None:
@@ -61,15 +96,23 @@ class Decision:
         Raises:
             Refusal: its code is that of the first reason; the message names them all.
         """
-        if not self.objections:
-            return
-        first = self.objections[0]
-        raise Refusal(
-            first.code,
-            " ".join(objection.message for objection in self.objections),
-            hint=" ".join(dict.fromkeys(objection.hint for objection in self.objections)),
-            param=first.param,
-        )
+        refuse(self.objections)
+
+
+def refuse(objections: Sequence[Objection]) -> None:
+    """Raise the refusal with all reasons, if there is any.
+
+    Raises:
+        Refusal: its code is that of the first reason; the message names them all.
+    """
+    if not objections:
+        return
+    raise Refusal(
+        objections[0].code,
+        " ".join(objection.message for objection in objections),
+        hint=" ".join(dict.fromkeys(objection.hint for objection in objections)),
+        param=objections[0].param,
+    )
 
 
 def check_app(app: App, *, today: date, origin: str | None) -> None:
@@ -79,7 +122,7 @@ def check_app(app: App, *, today: date, origin: str | None) -> None:
         Refusal: app_not_approved, app_expired or origin_not_allowed, with all reasons.
     """
     objections = (*app_objections(app, today), *origin_objections(app, origin))
-    Decision({}, (), (), objections).enforce()
+    refuse(objections)
 
 
 def decide(app: App, preset: Preset, request: ChatRequest) -> Decision:
@@ -110,3 +153,225 @@ def default_output_tokens(preset: Preset) -> int:
     if rule is not None and rule.maximum is not None:
         return int(rule.maximum)
     return preset.model.max_output_tokens or _DEFAULT_OUTPUT_TOKENS
+
+
+def tool_violations(preset: Preset, request: ChatRequest) -> Iterator[Violation]:
+    """Yield what the request asks of tools that the preset does not allow."""
+    if preset.tools == "allowed":
+        return
+    parameters = request.parameters
+    if preset.tools == "forbidden":
+        for parameter in ("tools", "functions", "tool_choice", "function_call", "parallel_tool_calls"):
+            if asks_for_tools(parameters, parameter):
+                yield Violation(
+                    parameter,
+                    f"the preset {preset.id} forbids tools",
+                    f"Leave {parameter} out, or ask {preset.owner}, who owns the preset, for one with tools.",
+                )
+        return
+    allowed = ", ".join(preset.tools)
+    for parameter, name in _tool_names(parameters):
+        if name not in preset.tools:
+            yield Violation(
+                parameter,
+                f"the preset {preset.id} allows the tools {allowed}, and another one was sent",
+                f"Send only {allowed}, or ask {preset.owner}, who owns the preset, to add the tool.",
+            )
+
+
+def part_violations(preset: Preset, request: ChatRequest) -> Iterator[Violation]:
+    """Yield the message parts that the preset does not allow: images, sound, files and what nobody knows."""
+    for index, message in enumerate(request.messages):
+        content = message.get("content")
+        if not isinstance(content, list):
+            continue
+        for kind in _beyond_text(content):
+            shown = f"parts of the type {kind!r}" if _KIND.fullmatch(kind) else "parts of a type that nobody knows"
+            rule, what = _MEDIA_PARTS.get(kind, ("", shown))
+            if rule and getattr(preset, rule) == "allowed":
+                continue
+            place = f"input[{index}]" if request.spoken else f"messages[{index}]"
+            yield Violation(
+                f"{place}.content",
+                f"the preset {preset.id} does not allow {what}: llmguard can only hide personal data in text",
+                f"Send text only, or ask {preset.owner}, who owns the preset.",
+            )
+
+
+def _beyond_text(content: list[Any]) -> list[str]:
+    kinds = {kind for part in content if isinstance(part, dict) for kind in _kinds(part)}
+    return sorted(kinds - _TEXT_PARTS)
+
+
+def media_in(part: Any) -> set[str]:
+    """Return which of images, audio and files a message part holds."""
+    return {_MEDIA_PARTS[kind][0] for kind in _kinds(part) if kind in _MEDIA_PARTS} if isinstance(part, dict) else set()
+
+
+def state_violations(preset: Preset, request: ChatRequest) -> Iterator[Violation]:
+    """Yield an objection when a request goes on with a conversation that the provider has kept."""
+    if preset.provider_state == "forbidden" and PREVIOUS_RESPONSE in request.parameters:
+        yield Violation(
+            PREVIOUS_RESPONSE,
+            f"the preset {preset.id} does not let the provider keep conversations",
+            f"Leave {PREVIOUS_RESPONSE} out and send the earlier messages again. Or ask {preset.owner}, who owns the "
+            "preset, for one with provider_state: allowed.",
+        )
+
+
+def _kinds(part: dict[str, Any]) -> Iterator[str]:
+    """Yield what a part is: by its type, and by what it carries, whatever its type says."""
+    yield str(part.get("type"))
+    yield from (medium for medium in _MEDIA if medium in part)
+
+
+def _tool_names(parameters: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    for tool in parameters.get("tools") or ():
+        yield "tools", _name_of(tool)
+    for function in parameters.get("functions") or ():
+        yield "functions", _name_of({"type": "function", "function": function})
+    choice = parameters.get("tool_choice")
+    if isinstance(choice, dict):
+        listed = choice.get("allowed_tools")
+        tools = listed.get("tools") if isinstance(listed, dict) else [choice]
+        for tool in tools if isinstance(tools, list) else [tools]:
+            yield "tool_choice", _name_of(tool)
+    called = parameters.get("function_call")
+    if isinstance(called, dict):
+        yield "function_call", _name_of({"type": "function", "function": called})
+
+
+def _name_of(tool: Any) -> str:
+    """Return a tool's name; a tool of the provider's own, such as web search, goes by its type.
+
+    A tool that says more of itself than its type has room for has no name here, so that no list allows it.
+    """
+    if not isinstance(tool, dict):
+        return ""
+    kind = tool.get("type", "function")
+    if kind in ("function", "custom"):
+        body = tool.get(kind)
+        return str(body.get("name")) if isinstance(body, dict) and set(tool) <= {"type", kind} else ""
+    return str(kind) if set(tool) == {"type"} else ""
+
+
+def app_objections(app: App, today: date) -> Iterator[Objection]:
+    """Yield what stands against the app as a whole."""
+    if app.status in ("draft", "suspended", "retired"):
+        yield Objection(
+            "app_not_approved",
+            f"The app {app.name} is {app.status} in the catalog.",
+            f"Ask the CoE to approve it, or {app.owner}, who owns the app, what happened to it.",
+        )
+    if app.expires is not None and app.expires < today:
+        yield Objection(
+            "app_expired",
+            f"The app {app.name} expired on {app.expires:%d %B %Y}.",
+            f"Ask {app.owner}, who owns the app, to renew it with the CoE.",
+        )
+
+
+def origin_objections(app: App, origin: str | None) -> Iterator[Objection]:
+    """Yield an objection when a browser page calls that the catalog does not list for this app."""
+    if origin is None or origin in app.origins:
+        return
+    listed = ", ".join(app.origins) or "none"
+    yield Objection(
+        "origin_not_allowed",
+        f"The app {app.name} may not be called from this web page's origin. Origins in the catalog: {listed}.",
+        f"Ask {app.owner}, who owns the app, to add the origin to `origins` in registry.yaml.",
+    )
+
+
+def target_objections(app: App, preset: Preset) -> Iterator[Objection]:
+    """Yield an objection when the app's data is too sensitive for the preset's model, or a sandbox leaves the sand."""
+    model = preset.model
+    if app.sensitivity > model.max_sensitivity:
+        yield Objection(
+            "sensitivity_not_allowed",
+            f"The app {app.name} handles {app.sensitivity.label} data, and the preset {preset.id} uses a model that is "
+            f"approved up to {model.max_sensitivity.label}.",
+            f"Use a preset for {app.sensitivity.label} data, or ask {preset.owner}, who owns the preset.",
+            "model",
+        )
+    if app.status == "sandbox" and all(target.provider.kind != "echo" for target in (model, *model.siblings)):
+        yield Objection(
+            "app_not_approved",
+            f"The app {app.name} is still in the sandbox, where only presets with the echo model answer.",
+            f"Try it with an echo preset, or ask the CoE to approve the app. Its owner is {app.owner}.",
+            "model",
+        )
+
+
+def mode_objections(preset: Preset, request: ChatRequest) -> Iterator[Objection]:
+    """Yield an objection when an endpoint for vectors meets a model for conversations, or the other way round."""
+    wanted = "chat" if request.inputs is None else "embedding"
+    if preset.model.mode != wanted:
+        path = "POST /v1/embeddings" if wanted == "chat" else "POST /v1/chat/completions"
+        yield Objection(
+            "invalid_request",
+            f"The preset {preset.id} is for {preset.model.mode}, and this endpoint is not.",
+            f"Use {path} with it, or another preset here; GET /v1/models says what each is for.",
+            "model",
+        )
+
+
+def allowed_models(app: App, preset: Preset) -> tuple[Model, ...]:
+    """Return the targets to try in order: of the preset's model, then of fallbacks approved for this app's data."""
+    models = (preset.model, *(model for model in preset.fallbacks if app.sensitivity <= model.max_sensitivity))
+    targets = tuple(target for model in models for target in (model, *model.siblings))
+    if app.status == "sandbox" and any(target.provider.kind == "echo" for target in targets):
+        return tuple(target for target in targets if target.provider.kind == "echo")
+    return targets
+
+
+def asked_facts(request: ChatRequest, presets: Container[str], words: Container[Any]) -> JsonObject:
+    """Return what the built-in rules go by, without any text of the request, so that it can be decided again later.
+
+    Texts, structures and figures that could be about somebody are replaced by something of their kind, and so are
+    unknown names.
+
+    Args:
+        request: as it was asked.
+        presets: the names of all presets; another name in `model` is not repeated.
+        words: texts and figures of the registry that a rule compares with; others are not repeated.
+    """
+    model = _MODEL.fullmatch(request.model)
+    facts: JsonObject = {"model": request.model if model and model[1] in presets else None}
+    tools: dict[str, list[str]] = {}
+    for parameter, name in _tool_names(request.parameters):
+        tools.setdefault(parameter, []).append(name if name in words else "?")
+    parameters: JsonObject = {}
+    for name, value in request.parameters.items():
+        shown = name if PARAMETER.fullmatch(name) else f"a field {len(parameters)}"
+        parameters[shown] = _tools_without_text(name, tools[name]) if name in tools else _kept(name, value, words)
+    beyond = {
+        str(index): [kind if _KIND.fullmatch(kind) else "?" for kind in kinds]
+        for index, message in enumerate(request.messages)
+        if isinstance(content := message.get("content"), list) and (kinds := _beyond_text(content))
+    }
+    more = {"spoken": dict(request.spoken), "parts": beyond, "inputs": request.inputs is not None}
+    return facts | {"parameters": parameters} | {name: value for name, value in more.items() if value}
+
+
+def _tools_without_text(parameter: str, names: list[str]) -> Any:
+    tools: list[JsonObject] = [{"type": "function", "function": {"name": name}} for name in names]
+    if parameter == "functions":
+        return [tool["function"] for tool in tools]
+    if parameter == "function_call":
+        return tools[0]["function"]
+    return {"allowed_tools": {"tools": tools}} if parameter == "tool_choice" else tools
+
+
+def _kept(name: str, value: Any, words: Container[Any]) -> Any:
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, int | float):
+        if value in words or is_keepable(name, value):
+            return value
+        return type(value)(float(f"{max(-_MOST_KEPT, min(_MOST_KEPT, value)):.1g}"))
+    if isinstance(value, str):
+        return value if value in words or value in _PLAIN_WORDS else "?"
+    if not value or asks_nothing(name, value):
+        return value
+    return ["?"] if isinstance(value, list) else {"?": "?"}

@@ -11,7 +11,7 @@ from llmguard.domain.chat import JsonObject
 # OpenAI's two names for one limit: a preset that names either governs both.
 # Source: OpenAI API reference, chat completions, `max_tokens` ("deprecated in favor of max_completion_tokens").
 MAX_TOKENS = "max_tokens"
-_PARAMETER = re.compile(r"[a-z][a-z_.]{0,39}")  # OpenAI's names look so; anything else could be somebody's data
+PARAMETER = re.compile(r"[a-z][a-z_.]{0,39}")  # OpenAI's names look so; anything else could be somebody's data
 _LONGEST_SHOWN = 8
 _SYNONYMS = {"max_completion_tokens": MAX_TOKENS}
 _TOOL_PARAMETERS = frozenset({"tools", "tool_choice", "parallel_tool_calls", "functions", "function_call"})
@@ -98,7 +98,7 @@ def settle_parameters(preset: Preset, asked: JsonObject, spoken: Mapping[str, st
         named[rule_name] = name
         rule = rules.get(rule_name) or rules.get(name)
         if rule is None:
-            if not _asks_nothing(name, value):
+            if not asks_nothing(name, value):
                 violations.append(_not_named(preset, words.get(name, name)))
             continue
         outcome = _apply(rule, value)
@@ -116,7 +116,12 @@ def settle_parameters(preset: Preset, asked: JsonObject, spoken: Mapping[str, st
 
 def keepable(asked: JsonObject) -> JsonObject:
     """Return what a trace may keep of parameters that were not redacted: short numbers of those that set a model."""
-    return {name: value for name, value in asked.items() if name in _SETTINGS and _is_shown(value)}
+    return {name: value for name, value in asked.items() if is_keepable(name, value)}
+
+
+def is_keepable(name: str, value: Any) -> bool:
+    """Tell whether a trace may keep the value of a parameter that was not redacted."""
+    return name in _SETTINGS and _is_shown(value)
 
 
 def has_tools(asked: JsonObject) -> bool:
@@ -188,7 +193,8 @@ def _same(asked: Any, ruled: Any) -> bool:
     return isinstance(asked, bool) == isinstance(ruled, bool) and bool(asked == ruled)
 
 
-def _asks_nothing(name: str, value: Any) -> bool:
+def asks_nothing(name: str, value: Any) -> bool:
+    """Tell whether a value asks for nothing beyond what happens anyway."""
     return name in _LABELS or any(_same(value, nothing) for nothing in _ASKS_NOTHING.get(name, ()))
 
 
@@ -236,7 +242,7 @@ def _hint(preset: Preset, name: str, rule: ParameterRule) -> str:
 
 def _not_named(preset: Preset, name: str) -> Violation:
     allowed = "; ".join(f"{rule_name} {allowed_words(rule)}" for rule_name, rule in preset.parameters.items())
-    shown = name if _PARAMETER.fullmatch(name) else "a field"
+    shown = name if PARAMETER.fullmatch(name) else "a field"
     return Violation(
         shown,
         f"the preset {preset.id} does not name it, and what a preset does not name is not allowed",

@@ -9,9 +9,11 @@ from llmguard.domain.catalog import (
     DEFAULT_TIME_ZONE,
     App,
     CircuitRule,
+    Connector,
     Model,
     OveragePolicy,
     ParameterRule,
+    PolicySettings,
     Preset,
     Provider,
     Quota,
@@ -27,6 +29,7 @@ from llmguard.registry.entries import (
     AppEntry,
     ModelEntry,
     OverageEntry,
+    PoliciesEntry,
     PresetEntry,
     PriceEntry,
     ProviderEntry,
@@ -65,6 +68,11 @@ def build_registry(file: RegistryFile, document: Document, digest: str, prices: 
         retention=retention_policy(file.retention),
         identity_providers={name: identity_provider(name, entry) for name, entry in file.identity_providers.items()},
         operators=operator_policy(file.operators),
+        connectors={
+            name: Connector(name, declared=True, **entry.model_dump() | {"approved": entry.approved or ""})
+            for name, entry in file.connectors.items()
+        },
+        policies=_policies(file.policies),
     )
 
 
@@ -241,6 +249,13 @@ def _replay(entry: ReplayEntry | None) -> ReplayPolicy:
         return ReplayPolicy()
     quotas = {who: _quota(quota, quota.time_zone) for who, quota in entry.responders.items()}
     return ReplayPolicy(entry.cost_center, quotas)
+
+
+def _policies(entry: PoliciesEntry) -> PolicySettings:
+    opa = entry.opa
+    if opa is None:
+        return PolicySettings(entry.timeout_seconds)
+    return PolicySettings(entry.timeout_seconds, opa.url.rstrip("/"), opa.token_env)
 
 
 def _quota(entry: QuotaEntry, time_zone: str = DEFAULT_TIME_ZONE) -> Quota:

@@ -7,6 +7,8 @@ from pydantic import Field
 from llmguard.domain.catalog import (
     DEFAULT_TIME_ZONE,
     AppStatus,
+    ConnectorDirection,
+    ConnectorStorage,
     MediaRule,
     ModelApi,
     ModelMode,
@@ -271,6 +273,35 @@ class AppEntry(Entry):
     )
 
 
+class ConnectorEntry(Entry):
+    """A system that apps read or write, as the rules in policies/ see it."""
+
+    direction: ConnectorDirection = Field(description="What apps do with it: read, write or both.")
+    storage: ConnectorStorage = Field(
+        description="Whether data stays there: none, internal, or external (outside of the organisation)."
+    )
+    encrypted: bool = Field(default=False, description="Whether what it stores is encrypted at rest.")
+    approved: Text | None = Field(None, description="Where it was approved, as in GOV-12.")
+
+
+class OpaEntry(Entry):
+    """A remote Open Policy Agent that evaluates the rules."""
+
+    url: BaseUrl = Field(description="Where it answers; llmguard adds /v1/data/llmguard/policies.")
+    token_env: EnvironmentName | None = Field(
+        None, description="Name of the environment variable that holds its bearer token. Never the token itself."
+    )
+
+
+class PoliciesEntry(Entry):
+    """How the rules in policies/ are evaluated."""
+
+    timeout_seconds: float = Field(
+        2.0, gt=0, le=60, description="A decision that takes longer is a denial; it is not kept."
+    )
+    opa: OpaEntry | None = Field(None, description="A remote Open Policy Agent; default: the engine in llmguard.")
+
+
 class RegistryFile(Entry):
     """What the CoE decides: providers, models, presets, apps, quotas."""
 
@@ -295,6 +326,12 @@ class RegistryFile(Entry):
     )
     operators: OperatorsEntry | None = Field(
         None, description="How people sign in to the console, and what they may be; without: by tokens of the machine."
+    )
+    connectors: dict[Text, ConnectorEntry] = Field(
+        {}, description="Systems that apps may reach, by name; once there is one, apps may name no other."
+    )
+    policies: PoliciesEntry = Field(
+        PoliciesEntry.model_validate({}), description="How the rules in policies/ are evaluated."
     )
 
 
@@ -328,6 +365,9 @@ _ENTRIES: dict[tuple[str, ...], type[Entry]] = {
     ("overage", "second_approver_above"): QuotaEntry,
     ("replay",): ReplayEntry,
     ("replay", "responders", "*"): SharedQuotaEntry,
+    ("connectors", "*"): ConnectorEntry,
+    ("policies",): PoliciesEntry,
+    ("policies", "opa"): OpaEntry,
     **ALERT_ENTRIES,
     **RETENTION_ENTRIES,
     **IDENTITY_ENTRIES,

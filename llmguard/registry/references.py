@@ -234,6 +234,10 @@ def _app_problems(document: Document) -> Iterator[Problem]:
             elif reference in listed:
                 yield Problem(here, f"'{reference}' is listed twice", value=reference, fix="remove one of the two")
             listed.add(reference)
+        connectors = document.section("connectors")
+        for index, connector in as_texts(app.get("connectors")):
+            if connectors and connector not in connectors:
+                yield _unknown(("apps", name, "connectors", index), "connector", connector, connectors)
 
 
 def _clamping_problems(loc: Loc, preset: Mapping[str, Any]) -> Iterator[Problem]:

@@ -11,8 +11,7 @@ from datetime import date
 
 from llmguard.domain.catalog import App, Model, Preset, Quota, Registry, Sensitivity
 from llmguard.domain.chat import ChatRequest, JsonObject
-from llmguard.policy.decide import Decision, decide
-from llmguard.policy.rules import app_objections
+from llmguard.policy.decide import Decision, app_objections, decide
 from llmguard.registry.accepted import AcceptedRegistries
 from llmguard.registry.resolve import resolve_preset, split_model_name
 from llmguard.replay.cases import Case, request_of

@@ -25,6 +25,7 @@ from llmguard.identity.keyring import Keyring
 from llmguard.identity.openid import OpenIdProviders
 from llmguard.identity.operator_store import OperatorStore
 from llmguard.identity.sign_ins import SignIns
+from llmguard.policy.judge import Policies
 from llmguard.providers.calling import Providers
 from llmguard.providers.tokens import TokenCounter
 from llmguard.quota.gate import OverageGate
@@ -94,6 +95,7 @@ class Served:
             claims=Claims(
                 lambda: AnswerStore(data / "state.db", SECRET, clock), "test", lambda worker: worker == "test"
             ),
+            policies=Policies(clock),
         )
         probes = Probes(self.recorder.metrics, None, list)
         self.keys, self.operators = store, OperatorStore(data / "state.db", SECRET, clock)

@@ -23,7 +23,7 @@ from llmguard.domain.quota import Standing
 from llmguard.identity.key_store import Secret
 from llmguard.identity.keyring import refuse_what_ended
 from llmguard.identity.scopes import check_preset
-from llmguard.policy.rules import allowed_models, app_objections, origin_objections, target_objections
+from llmguard.policy.decide import allowed_models, app_objections, origin_objections, target_objections
 from llmguard.registry.resolve import resolve_preset, usable_presets
 
 _MOST_SKEW_SECONDS: Final = 90

@@ -23,7 +23,7 @@ def test_valid_registry_passes_the_check(llmguard):
     code, out, _ = llmguard("check")
 
     assert code == 0
-    assert "registry.yaml and redaction/ are valid" in out
+    assert "registry.yaml, redaction/ and policies/ are valid" in out
 
 
 def test_each_mistake_is_listed_with_its_place_and_fix(llmguard, registry):
