@@ -331,7 +331,7 @@ class RegistryFile(Entry):
         {}, description="Systems that apps may reach, by name; once there is one, apps may name no other."
     )
     policies: PoliciesEntry = Field(
-        PoliciesEntry.model_validate({}), description="How the rules in policies/ are evaluated."
+        PoliciesEntry.model_validate({}), description="Who evaluates the rules in policies/, and with which patience."
     )
 
 

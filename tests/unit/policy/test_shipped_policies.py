@@ -12,6 +12,7 @@ from llmguard.policy.rego_files import CheckedPolicies, RuleSet, check_policies
 from tests.support.rego import ROOT, SHIPPED, shipped_files
 
 REFERENCE = ROOT / "docs" / "reference" / "policy-input.md"
+GUIDE = ROOT / "docs" / "guides" / "policies.md"
 FILES = shipped_files()
 RULES = sorted(name for name, text in FILES.items() if "decisions contains" in text)
 LEAST_MUTANTS = 25  # of a file; so that a mutator that finds nothing is noticed
@@ -44,6 +45,17 @@ def test_the_reference_of_facts_is_as_generated():
     text = REFERENCE.read_text()
 
     assert "\n".join(described()) in text
+
+
+def test_the_example_of_the_guide_holds(tmp_path):
+    blocks = re.findall(r"```rego\n(.*?)```", GUIDE.read_text(), re.DOTALL)
+    for name, text in zip(["working_hours.rego", "working_hours_test.rego"], blocks, strict=True):
+        (tmp_path / name).write_text(text)
+    (tmp_path / "example.rego").write_text(FILES["example.rego"])
+    checked = check_policies(tmp_path)
+
+    assert checked.findings == ()
+    assert [(result.passed, result.skipped) for result in run_policy_cases(checked)] == [(True, False)] * 3
 
 
 def test_opa_passes_the_same_cases():

@@ -91,11 +91,10 @@ def test_all_findings_come_at_once_in_the_order_of_the_file():
         (setter("version", 2), "version: 2 is not possible here; write 1"),
         (setter("version", "1"), "version: '1' is not possible here; write 1"),
         (
-            setter("policies", {}),
+            setter("budgets", {}),
             (
-                "policies: unknown setting 'policies'; "
-                "use one of: alerts, apps, identity_providers, models, operators, overage, presets, providers, quotas, "
-                "replay, retention, version"
+                "budgets: unknown setting 'budgets'; use one of: alerts, apps, connectors, identity_providers, models, "
+                "operators, overage, policies, presets, providers, quotas, replay, …"
             ),
         ),
         (
