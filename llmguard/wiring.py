@@ -17,7 +17,7 @@ from prometheus_client import REGISTRY, CollectorRegistry
 from llmguard.audit.log import AuditLog
 from llmguard.domain.at_rest import AtRest
 from llmguard.domain.catalog import App, Registry
-from llmguard.domain.clock import SystemClock
+from llmguard.domain.clock import Clock, SystemClock
 from llmguard.domain.errors import GuardError
 from llmguard.domain.identifiers import worker_name
 from llmguard.gateway.metrics import Metrics
@@ -107,11 +107,7 @@ class Worker:
         self._providers = Providers(environ=environ, clock=clock, tokens=self._tokens, on_circuit=metrics.count_circuit)
         self._secret = settings.secret
         self._recorder = Recorder(self._spool, self._ledger, self._tokens, metrics, clock)
-        self._claims = Claims(
-            lambda: AnswerStore(settings.data / "state.db", settings.secret, clock),
-            name,
-            WorkerLocks(settings.data / "workers", name).lives,
-        )
+        self._claims = _claims(settings, name, clock)
         self._services = Services(
             clock=clock,
             keyring=self._keyring,
@@ -287,6 +283,11 @@ def _operator_parts(
         SignIns(state, settings.secret, clock),
         lambda name: environ.get(name, "").strip() or None,
     )
+
+
+def _claims(settings: Settings, name: str, clock: Clock) -> Claims:
+    lives = WorkerLocks(settings.data / "workers", name).lives
+    return Claims(lambda: AnswerStore(settings.data / "state.db", settings.secret, clock), name, lives)
 
 
 async def _end(watchers: Sequence[asyncio.Task[None]]) -> None:
