@@ -22,7 +22,7 @@ from starlette.responses import RedirectResponse, Response
 
 from llmguard.domain.identity import OperatorPolicy
 from llmguard.domain.operators import Operator, OperatorRefused
-from llmguard.identity.openid import Expected, OpenIdProviders, TokenRefusedError, fetch_json, open_session
+from llmguard.identity.openid import Expected, OpenIdProviders, TokenRefusedError, fetch_json, is_safe, open_session
 from llmguard.identity.sign_ins import LIFE, SignIns
 from llmguard.web.forms import Turns, client_of
 from llmguard.web.operators import Guard, oidc_subject
@@ -76,7 +76,11 @@ class OpenIdSignIn:
             "code_challenge": self._sign_ins.challenge(state),
             "code_challenge_method": "S256",
         }
-        there = str(metadata["authorization_endpoint"])
+        there = str(metadata.get("authorization_endpoint", ""))
+        if not is_safe(there):
+            raise OperatorRefused(
+                "provider_away", "The identity provider does not say where to sign in.", "Ask the CoE."
+            )
         address = f"{there}{'&' if '?' in there else '?'}{urlencode(question)}"
         response = RedirectResponse(address, 303, headers=PAGE_HEADERS)
         _keep_state(request, response, state)

@@ -236,6 +236,18 @@ def test_sign_in_page_offers_it_only_where_the_registry_has_it(served, policy):
     assert begin.status == 404
 
 
+@pytest.mark.parametrize("place", [None, "javascript:alert(1)", "http://login.example.com/authorize"])
+def test_browser_is_sent_only_where_nobody_can_listen(tmp_path, policy, monkeypatch, place):
+    with Issuer() as issuer, Served(tmp_path) as served:
+        served.services.registry = replace(a_small_registry(), operators=replace(policy, issuer=issuer.issuer))
+        document = issuer.answer("/.well-known/openid-configuration") | {"authorization_endpoint": place}
+        keys = issuer.answer("/keys")
+        monkeypatch.setattr(issuer, "answer", lambda path: keys if path == "/keys" else document)
+        answer = send(at(served, "/console/sign-in/openid"))
+
+    assert (answer.status, answer.headers["location"]) == (503, None)
+
+
 def test_provider_that_is_away_is_said(served, policy):
     before = served.services.registry
     served.services.registry = replace(before, operators=replace(policy, issuer="http://127.0.0.1:9"))
