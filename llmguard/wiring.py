@@ -6,11 +6,11 @@ import logging
 import multiprocessing
 import os
 import signal
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from prometheus_client import REGISTRY, CollectorRegistry
 
@@ -55,6 +55,9 @@ from llmguard.web.app import Site
 from llmguard.web.connection import Slots
 from llmguard.web.probes import Probes
 from llmguard.web.response_ids import ResponseIds
+
+if TYPE_CHECKING:
+    from llmguard.traces.reader import TraceReader
 
 METRICS_FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"  # prometheus_client's own name
 _CHECK_SECONDS = 1.0
@@ -122,13 +125,14 @@ class Worker:
             policies=self._policies,
         )
         probes = Probes(metrics, environ.get(METRICS_FOLDER_VARIABLE), self._problems)
+        traces = _Traces(settings.data, settings.at_rest)
         self.site = Site(
             self._services,
             probes,
-            _TraceShow(settings.data, settings.at_rest),
+            traces,
             self._running,
             ResponseIds(settings.secret),
-            _operator_parts(settings, environ, keys, clock),
+            _operator_parts(settings, environ, keys, clock, traces, lambda: self._registry.findings),
             mint,
             OpenIdProviders(clock),
             is_set=lambda name: bool(environ.get(name, "").strip()),
@@ -257,7 +261,7 @@ def _spool(settings: Settings, worker: str) -> Spool:
     return Spool(settings.data / "spool", worker, at_rest=settings.at_rest, limits=limits)
 
 
-class _TraceShow:
+class _Traces:
     """Shows traces. DuckDB (40 MB) is loaded for the first one: most workers show none."""
 
     def __init__(self, data: Path, at_rest: AtRest) -> None:
@@ -266,13 +270,22 @@ class _TraceShow:
 
     def __call__(self, trace_id: str) -> dict[str, Any] | None:
         """Return a trace by its id; blocks."""
+        return self.open().show(trace_id)
+
+    def open(self) -> "TraceReader":
+        """Return a reader; blocks where it is the first one."""
         from llmguard.traces.reader import TraceReader  # noqa: PLC0415 - see above
 
-        return TraceReader(self._data, self._at_rest).show(trace_id)
+        return TraceReader(self._data, self._at_rest)
 
 
 def _operator_parts(
-    settings: Settings, environ: Mapping[str, str], keys: KeyStore, clock: SystemClock
+    settings: Settings,
+    environ: Mapping[str, str],
+    keys: KeyStore,
+    clock: SystemClock,
+    traces: _Traces,
+    findings: Callable[[], Sequence[Finding]],
 ) -> OperatorParts:
     state = settings.data / "state.db"
     return OperatorParts(
@@ -282,6 +295,8 @@ def _operator_parts(
         AuditLog(state, clock),
         SignIns(state, settings.secret, clock),
         lambda name: environ.get(name, "").strip() or None,
+        traces.open,
+        findings,
     )
 
 

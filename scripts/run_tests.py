@@ -23,8 +23,11 @@ BEFORE = [
     "no:asyncio",
     "tests/journeys/test_openai_client.py",
 ]  # with the previous major version of the client
+BROWSER = ["tests/browser"]  # in a process of its own: Playwright keeps an event loop running
 NODE = ROOT / "tests" / "clients" / "node"
 NPM_SECONDS = 300
+CHROMIUM_SECONDS = 300
+CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
 COVER = "--cover"
 TWO_AT_ONCE = ["-n", "2", "--dist", "loadfile"]  # the tests of a file share servers, analyzers and language models
 
@@ -62,11 +65,13 @@ def run_all(*, cover: bool) -> int:
 
 def run_tests(environ: dict[str, str], options: list[str]) -> list[tuple[int, tuple[int, int]]]:
     """Run parts and journeys, and return the outcome of each."""
-    installing = install_node_clients()
+    installing, installing_browser = install_node_clients(), install_chromium()
     parts = run([PROJECT / "python", "-m", "pytest", *TWO_AT_ONCE, *options, *PARTS], environ)
     wait_for_node_clients(installing)
     journeys = run([CLIENT / "python", "-m", "pytest", *TWO_AT_ONCE, *JOURNEYS], environ)
-    return [parts, journeys, run([PROJECT / "python", "-m", "pytest", *BEFORE], environ)]
+    before = run([PROJECT / "python", "-m", "pytest", *BEFORE], environ)
+    wait_for_chromium(installing_browser)
+    return [parts, journeys, before, run([PROJECT / "python", "-m", "pytest", *options, *BROWSER], environ)]
 
 
 def install_node_clients() -> subprocess.Popen | None:
@@ -79,6 +84,31 @@ def install_node_clients() -> subprocess.Popen | None:
         return None
     command = ["npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel", "error"]
     return subprocess.Popen(command, cwd=NODE)
+
+
+def install_chromium() -> subprocess.Popen | None:
+    """Begin to install Chromium where that takes no more than asking Debian; the tests of pages are skipped without."""
+    if any(map(shutil.which, CHROMIUM_NAMES)):
+        return None
+    if os.geteuid() != 0 or shutil.which("apt-get") is None:
+        print("The console's pages are not tested: install Chromium (Debian: apt-get install chromium).", flush=True)
+        return None
+    command = "apt-get update -qq && apt-get install -qq --no-install-recommends chromium"
+    environ = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    return subprocess.Popen(["/bin/sh", "-c", command], env=environ, stdout=subprocess.DEVNULL)
+
+
+def wait_for_chromium(installing: subprocess.Popen | None) -> None:
+    """Wait until it is installed; say so when it cannot be."""
+    if installing is None:
+        return
+    try:
+        failed = installing.wait(CHROMIUM_SECONDS) != 0
+    except subprocess.TimeoutExpired:
+        installing.kill()
+        failed = True
+    if failed:
+        print("The console's pages are not tested: apt-get could not install chromium.", flush=True)
 
 
 def wait_for_node_clients(installing: subprocess.Popen | None) -> None:

@@ -222,8 +222,8 @@ class OperatorStore:
             append(connection, now, who=operator.who, what="operator.signed_in", subject=operator.subject)
         return cookie
 
-    def session_of(self, cookie: str) -> Session:
-        """Return the session of a cookie, if it goes on; that it was seen is noted once a minute.
+    def session_of(self, cookie: str, *, is_use: bool = True) -> Session:
+        """Return the session of a cookie, if it goes on; that it was used is noted once a minute.
 
         Raises:
             OperatorRefused: not_signed_in.
@@ -240,7 +240,7 @@ class OperatorStore:
             if over or (token is not None and token.state_at(now) != "valid"):
                 connection.execute(_CLOSE, (digest,))
                 raise OperatorRefused("not_signed_in", "Your session is over.", _SIGN_IN)
-            if now - seen_at >= _SEEN_EVERY:
+            if is_use and now - seen_at >= _SEEN_EVERY:
                 connection.execute(_SEEN, (_text(now), digest))
         return Session(subject, name, email, tuple(json.loads(groups)), token)
 

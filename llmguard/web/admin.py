@@ -2,10 +2,10 @@
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from fastapi import APIRouter, Depends, Query
 
@@ -20,12 +20,18 @@ from llmguard.identity.openid import OpenIdProviders
 from llmguard.identity.operator_store import OperatorStore
 from llmguard.identity.roles import MATRIX, reach_of
 from llmguard.identity.sign_ins import SignIns
+from llmguard.registry.finding import Finding
 from llmguard.web.admin_access import access_router
 from llmguard.web.admin_keys import keys_router
 from llmguard.web.admin_overage import overage_router
+from llmguard.web.console.layout import Console
+from llmguard.web.console.routers import console_routers
 from llmguard.web.openid_sign_in import OpenIdSignIn
 from llmguard.web.operators import Guard, Visit
-from llmguard.web.sign_in import SignIn, home_router
+from llmguard.web.sign_in import SignIn, sign_out_router
+
+if TYPE_CHECKING:  # it loads DuckDB
+    from llmguard.traces.reader import TraceReader
 
 ADMIN = "/admin/api"
 
@@ -41,6 +47,8 @@ class OperatorParts:
         audit: what people did.
         sign_ins: those under way at the identity provider.
         variable: returns an environment variable, for the secret of llmguard's client there.
+        open_traces: gives a reader of traces; may block, since the first one loads DuckDB.
+        findings: what is wrong with registry.yaml as it is now.
     """
 
     operators: OperatorStore
@@ -49,10 +57,12 @@ class OperatorParts:
     audit: AuditLog
     sign_ins: SignIns
     variable: Callable[[str], str | None]
+    open_traces: Callable[[], "TraceReader"]
+    findings: Callable[[], Sequence[Finding]]
 
 
 def operator_routers(services: Services, parts: OperatorParts, openid: OpenIdProviders) -> list[APIRouter]:
-    """Return every route for operators: the admin API, the sign-in, and the console's first page."""
+    """Return every route for operators: the admin API, the sign-in, and the console."""
     guard = Guard(services, parts.operators, parts.desk)
     return [
         _catalog_router(guard),
@@ -62,7 +72,8 @@ def operator_routers(services: Services, parts: OperatorParts, openid: OpenIdPro
         overage_router(guard),
         SignIn(guard).router(),
         OpenIdSignIn(guard, openid, parts.sign_ins, parts.variable).router(),
-        home_router(guard),
+        sign_out_router(guard),
+        *console_routers(Console(guard, parts.keys, parts.open_traces, parts.findings)),
     ]
 
 

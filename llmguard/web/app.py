@@ -33,6 +33,7 @@ from llmguard.web.probes import Probes
 from llmguard.web.response_ids import ResponseIds
 from llmguard.web.responses_answer import ResponsesExchange
 from llmguard.web.responses_request import RESPONSES
+from llmguard.web.static_files import serve_static
 from llmguard.web.token import JWKS, TOKEN, TokenExchange
 from llmguard.web.why import Why
 from llmguard.web.wire import CHAT_COMPLETIONS, ChatExchange
@@ -108,6 +109,7 @@ def build_app(site: Site) -> Application:
         Route("/openapi.json", Describe().__call__, methods=["GET"]),
         Route("/why/{trace_id}", Why(services, site.show_trace).__call__, methods=["GET"]),
         *_doctor(site),
+        Route("/static/{name}", serve_static, methods=["GET"]),
         Route("/{path:path}", NotFound(services, no_such_path)),
     ]
     return Application(app, governed)
@@ -123,7 +125,6 @@ def _doctor(site: Site) -> list[Route]:
     return [
         Route("/doctor", page.show, methods=["GET"]),
         Route("/doctor", page.answer, methods=["POST"]),
-        Route("/doctor/{name}", page.file, methods=["GET"]),
     ]
 
 

@@ -8,7 +8,6 @@ API, and more slowly: each client has a few turns a minute.
 import asyncio
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from importlib.resources import files
 from typing import Any, Final
 
 from starlette.requests import Request
@@ -26,11 +25,10 @@ from llmguard.web.pages import PAGE_HEADERS, load_page
 
 _PATIENCE_SECONDS: Final = 10
 _AT_ONCE: Final = 4
-_STATIC: Final = {"doctor.css": "text/css; charset=utf-8", "doctor.js": "text/javascript; charset=utf-8"}
 
 
 class DoctorPage:
-    """`GET` and `POST /doctor`, and the two files that the page loads."""
+    """`GET` and `POST /doctor`."""
 
     def __init__(
         self,
@@ -45,19 +43,10 @@ class DoctorPage:
         self._turns = Turns(services.clock)
         self._few = asyncio.Semaphore(_AT_ONCE)
         self._page = load_page("doctor.html")
-        self._files = {name: (files("llmguard.web") / "static" / name).read_bytes() for name in _STATIC}
 
     async def show(self, request: Request) -> Response:
         """`GET /doctor`: the form. Nothing is read of the address: a key does not belong there."""
         return self._render(request, None)
-
-    async def file(self, request: Request) -> Response:
-        """`GET /doctor/{name}`: style and script."""
-        name = request.path_params["name"]
-        if name not in self._files:
-            return Response("There is no such file.\n", status_code=404, media_type="text/plain")
-        headers = {"cache-control": "max-age=3600", "x-content-type-options": "nosniff"}
-        return Response(self._files[name], headers=headers, media_type=_STATIC[name])
 
     async def answer(self, request: Request) -> Response:
         """`POST /doctor`: the form with what is wrong above it."""

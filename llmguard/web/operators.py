@@ -11,7 +11,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final, TypeVar
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 import msgspec
 from fastapi.exceptions import RequestValidationError
@@ -108,14 +108,15 @@ class Guard:
         cookie = cookie_of(request)
         if cookie is None:
             raise OperatorRefused("not_signed_in", "You are not signed in.", _HINT)
-        return await asyncio.to_thread(self._by_session, cookie), csrf_of(cookie)
+        is_use = "x-llmguard-refresh" not in request.headers  # a page that updates itself keeps no session open
+        return await asyncio.to_thread(self._by_session, cookie, is_use=is_use), csrf_of(cookie)
 
     def _by_token(self, text: str) -> Operator:
         return self._with_given_roles(self.store.token_of(text).operator())
 
-    def _by_session(self, cookie: str) -> Operator:
+    def _by_session(self, cookie: str, *, is_use: bool) -> Operator:
         """Return whose session it is, with the roles that registry.yaml gives them now."""
-        session = self.store.session_of(cookie)
+        session = self.store.session_of(cookie, is_use=is_use)
         if session.token is not None:
             return self._with_given_roles(session.token.operator())
         policy = self.services.registry.operators
@@ -239,14 +240,15 @@ class Refusals:
 
     def __init__(self) -> None:
         self._page = load_page("refused.html")
+        self._part = load_page("console/refused_part.html")
 
     async def operator(self, request: Request, error: Exception) -> Response:
         """Answer for somebody who may not."""
         if not isinstance(error, OperatorRefused):
             raise error
         is_page = _wants_page(request) and not request.url.path.startswith(SIGN_IN)
-        if error.code == "not_signed_in" and is_page and request.method in _SAFE:
-            return RedirectResponse(f"{SIGN_IN}?{urlencode({'next': request.url.path})}", 303, headers=PAGE_HEADERS)
+        if error.code == "not_signed_in" and is_page and (request.method in _SAFE or _is_part(request)):
+            return _lead_to_sign_in(request)
         headers = {"www-authenticate": "Bearer"} if error.code == "not_signed_in" else {}
         return self._answer(request, error.status, error.code, error.message, error.hint, headers)
 
@@ -275,7 +277,10 @@ class Refusals:
         self, request: Request, status: int, code: str, message: str, hint: str, headers: dict[str, str]
     ) -> Response:
         if _wants_page(request):
-            page = self._page.render(code=code, message=message, hint=hint)
+            facts = {"code": code, "message": message, "hint": hint}
+            if _is_part(request):
+                headers = headers | {"hx-retarget": "#problem", "hx-reswap": "innerHTML"}
+            page = (self._part if _is_part(request) else self._page).render(facts)
             return HTMLResponse(page, status, headers=PAGE_HEADERS | headers)
         body = {"error": {"message": message, "code": code, "hint": hint}}
         return JSONResponse(body, status, headers={"cache-control": "no-store"} | headers)
@@ -283,3 +288,16 @@ class Refusals:
 
 def _wants_page(request: Request) -> bool:
     return request.url.path.startswith(CONSOLE)
+
+
+def _is_part(request: Request) -> bool:
+    """Whether htmx asks, for a part of a page that is there already."""
+    return request.headers.get("hx-request") == "true"
+
+
+def _lead_to_sign_in(request: Request) -> Response:
+    """Lead to the sign-in, and from there back to the page that is open."""
+    if not _is_part(request):
+        return RedirectResponse(f"{SIGN_IN}?{urlencode({'next': request.url.path})}", 303, headers=PAGE_HEADERS)
+    page = urlsplit(request.headers.get("hx-current-url", "")).path or CONSOLE
+    return Response(status_code=401, headers=PAGE_HEADERS | {"hx-redirect": f"{SIGN_IN}?{urlencode({'next': page})}"})

@@ -1,13 +1,17 @@
 """What pages for people share: their templates, and headers that let them load nothing but our own style and script."""
 
+from functools import cache
 from typing import Final
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
+from llmguard.web.figures import FILTERS
+from llmguard.web.static_files import static_url
+
 PAGE_HEADERS: Final = {
     "content-security-policy": (
-        "default-src 'none'; style-src 'self'; script-src 'self'; form-action 'self'; base-uri 'none'; "
-        "frame-ancestors 'none'"
+        "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; "
+        "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
     ),
     "cache-control": "no-store",
     "referrer-policy": "same-origin",
@@ -19,10 +23,19 @@ PAGE_HEADERS: Final = {
 
 def load_page(name: str) -> Template:
     """Return a template of `web/templates`; it escapes what it is given."""
+    return _pages().get_template(name)
+
+
+@cache
+def _pages() -> Environment:
     pages = Environment(
         loader=PackageLoader("llmguard.web", "templates"),
         autoescape=True,
         undefined=StrictUndefined,
         auto_reload=False,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
-    return pages.get_template(name)
+    pages.globals["static"] = static_url
+    pages.filters.update(FILTERS)
+    return pages

@@ -1,4 +1,4 @@
-"""`/console/sign-in` and sign-out, and the first page behind it."""
+"""`/console/sign-in` and sign-out."""
 
 import asyncio
 import re
@@ -9,7 +9,6 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from llmguard.domain.operators import OperatorRefused
-from llmguard.identity.roles import MATRIX, reach_of
 from llmguard.web.forms import Turns, client_of, from_this_page, read_form
 from llmguard.web.operators import CONSOLE, SIGN_IN, Guard, Visit, cookie_of, drop_cookie, set_cookie
 from llmguard.web.pages import PAGE_HEADERS, load_page
@@ -80,21 +79,9 @@ def page_after(wanted: str) -> str:
     return wanted if _NEXT.fullmatch(wanted) and ".." not in wanted and "//" not in wanted else CONSOLE
 
 
-def home_router(guard: Guard) -> APIRouter:
-    """Return the first page behind the sign-in, and the way out."""
+def sign_out_router(guard: Guard) -> APIRouter:
+    """Return the way out."""
     router = APIRouter()
-    template = load_page("home.html")
-
-    @router.get(CONSOLE)
-    async def home(request: Request, visit: Annotated[Visit, Depends(guard.require("console.open"))]) -> Response:
-        reaches = {action: reach_of(visit.operator.roles, action) for action in MATRIX}
-        page = template.render(
-            operator=visit.operator,
-            csrf=visit.csrf,
-            may=[(MATRIX[action].words, reach) for action, reach in reaches.items() if reach],
-            base_url=f"{request.url.scheme}://{request.url.netloc}/v1",
-        )
-        return HTMLResponse(page, headers=PAGE_HEADERS)
 
     @router.post("/console/sign-out")
     async def sign_out(request: Request, visit: Annotated[Visit, Depends(guard.require("console.open"))]) -> Response:

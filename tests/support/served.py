@@ -79,6 +79,7 @@ class Served:
         self.ledger = Ledger(data / "state.db", clock, "test", busy_timeout_seconds=0.2)
         self.spool = Spool(data / "spool", "test")
         self.reader = TraceReader(data)
+        self.findings = ()  # of registry.yaml; a test may set some
         tokens = TokenCounter()
         self.recorder = Recorder(self.spool, self.ledger, tokens, Metrics(CollectorRegistry()), clock)
         self.mint = TokenMint((SECRET,), clock)
@@ -113,6 +114,8 @@ class Served:
                     AuditLog(data / "state.db", clock),
                     SignIns(data / "state.db", SECRET, clock),
                     {"OIDC_SECRET": "s3cret"}.get,
+                    lambda: self.reader,
+                    lambda: self.findings,
                 ),
                 self.mint,
                 OpenIdProviders(clock),

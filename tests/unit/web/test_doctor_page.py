@@ -56,22 +56,15 @@ def test_page_is_a_form_with_labels_that_loads_only_its_own_files(served):
     labels = Labels(page)
     assert status == 200
     assert labels.fields == labels.labelled == {"text", "key", "base_url", "preset", "origin"}
-    assert labels.loaded == ["/doctor/doctor.css", "/doctor/doctor.js"]
+    assert [path.partition("?")[0] for path in labels.loaded] == [
+        "/static/icon.svg",
+        "/static/style.css",
+        "/static/doctor.js",
+    ]
     assert labels.inline == []
     assert "unsafe-inline" not in headers["content-security-policy"]
     assert headers["content-security-policy"].startswith("default-src 'none'")
     assert (headers["cache-control"], headers["set-cookie"]) == ("no-store", None)
-
-
-@pytest.mark.parametrize(("name", "kind"), [("doctor.css", "text/css"), ("doctor.js", "text/javascript")])
-def test_style_and_script_are_served(served, name, kind):
-    status, headers, text = ask(served, "GET", f"/doctor/{name}")
-
-    assert (status, headers["content-type"].partition(";")[0], bool(text)) == (200, kind, True)
-
-
-def test_other_files_are_not_there(served):
-    assert ask(served, "GET", "/doctor/doctor.html")[0] == 404
 
 
 def test_good_key_is_looked_up_and_not_shown(served):

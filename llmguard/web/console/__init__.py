@@ -1,0 +1,1 @@
+"""The console: pages for people who govern, own, watch and pay; one file a page."""

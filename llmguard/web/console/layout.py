@@ -1,0 +1,119 @@
+"""What every page of the console is made with: its parts, its frame, and a menu of what the operator may see."""
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from starlette.responses import HTMLResponse
+
+from llmguard.catalog.activity import Activity
+from llmguard.domain.catalog import App
+from llmguard.domain.chat import JsonObject
+from llmguard.domain.operators import Operator
+from llmguard.identity.key_store import KeyStore
+from llmguard.identity.roles import MATRIX, Action, reach_of
+from llmguard.registry.finding import Finding
+from llmguard.web.operators import CONSOLE, Guard, Visit
+from llmguard.web.pages import PAGE_HEADERS, load_page
+
+if TYPE_CHECKING:  # it loads DuckDB, and most workers show no page
+    from llmguard.traces.reader import TraceReader
+
+MY_APPS: Final = "/console/apps"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line of the menu: where it leads, and who is shown it."""
+
+    title: str
+    path: str
+    is_for: Callable[[Operator], bool]
+
+
+def sees_all(*actions: Action) -> Callable[[Operator], bool]:
+    """Return whether an operator may do one of these for every app."""
+    return lambda operator: any(reach_of(operator.roles, action) == "all" for action in actions)
+
+
+def _owns_apps(operator: Operator) -> bool:
+    return not operator.roles.isdisjoint(MATRIX["apps.read"].own)
+
+
+MENU: Final = (
+    Entry("Overview", CONSOLE, sees_all("traces.read", "costs.read")),
+    Entry("My apps", MY_APPS, _owns_apps),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Console:
+    """What pages work with.
+
+    Attributes:
+        guard: who may, and the services.
+        keys: of apps.
+        open_traces: gives a reader of traces; the first call of a process loads DuckDB, so it is made in a thread.
+        findings: what is wrong with registry.yaml as it is now.
+        activity: figures of the last hour, day and month.
+    """
+
+    guard: Guard
+    keys: KeyStore
+    open_traces: Callable[[], "TraceReader"]
+    findings: Callable[[], Sequence[Finding]]
+    activity: Activity = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Ask the same traces."""
+        object.__setattr__(self, "activity", Activity(self.select))
+
+    def select(self, sql: str, parameters: JsonObject) -> list[JsonObject]:
+        """Return the rows of one SELECT over traces; blocks."""
+        return self.open_traces().query(sql, parameters)
+
+    def page(self, visit: Visit, template: str, title: str, here: str, **facts: Any) -> HTMLResponse:  # Any: as Jinja's
+        """Return a whole page.
+
+        Args:
+            visit: whose page it is.
+            template: its name below `templates/console`.
+            title: of the browser's tab.
+            here: the entry of the menu that is marked.
+            facts: what the template shows; `status` is that of HTTP.
+        """
+        status = facts.pop("status", 200)
+        facts |= {"title": title, "here": here, "menu": menu_of(visit.operator), **_frame(visit)}
+        return HTMLResponse(load_page(f"console/{template}").render(facts), status, headers=PAGE_HEADERS)
+
+    def part(self, visit: Visit, template: str, **facts: Any) -> HTMLResponse:  # Any: as Jinja's
+        """Return a part of a page, for htmx."""
+        status = facts.pop("status", 200)
+        facts |= _frame(visit)
+        return HTMLResponse(load_page(f"console/{template}").render(facts), status, headers=PAGE_HEADERS)
+
+
+def menu_of(operator: Operator) -> list[Entry]:
+    """Return the pages that somebody may see."""
+    return [entry for entry in MENU if entry.is_for(operator)]
+
+
+def may(operator: Operator, action: Action, app: App) -> bool:
+    """Whether an operator may do something for an app."""
+    reach = reach_of(operator.roles, action)
+    return reach == "all" or (reach == "own" and operator.owns(app))
+
+
+async def together(*works: Callable[[], Any]) -> list[Any]:  # Any: what each gives
+    """Return what these give, which block, each in a thread of its own."""
+    return list(await asyncio.gather(*(asyncio.to_thread(work) for work in works)))
+
+
+def own_apps(operator: Operator, apps: Iterable[App]) -> list[App]:
+    """Return the apps that somebody owns, by name."""
+    return sorted((app for app in apps if operator.owns(app)), key=lambda app: app.name)
+
+
+def _frame(visit: Visit) -> JsonObject:
+    return {"operator": visit.operator, "csrf": visit.csrf}

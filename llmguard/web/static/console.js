@@ -1,0 +1,44 @@
+// Everything works without this. It adds buttons that copy, and brings what an action answered into view.
+const COPIED_MS = 2000;
+
+function addCopyButtons(root) {
+  for (const box of root.querySelectorAll("[data-copy]:not(.has-copy)")) {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.className = "small copy";
+    button.textContent = "Copy";
+    button.setAttribute("aria-label", `Copy ${box.dataset.copy}`);
+    button.addEventListener("click", () => copy(box, button));
+    box.classList.add("has-copy");
+    box.append(button);
+  }
+}
+
+async function copy(box, button) {
+  const text = box.querySelector("code, pre").textContent;
+  try {
+    await navigator.clipboard.writeText(text); // only where the page came by https, or from this machine
+    say(button, "Copied");
+  } catch {
+    getSelection().selectAllChildren(box.querySelector("code, pre"));
+    say(button, "Press Ctrl+C");
+  }
+}
+
+function say(button, words) {
+  button.textContent = words;
+  document.getElementById("said").textContent = words;
+  setTimeout(() => { button.textContent = "Copy"; }, COPIED_MS);
+}
+
+function showAnswer(root) {
+  const answer = root.querySelector("[data-answer]");
+  if (answer) answer.focus();
+}
+
+addCopyButtons(document);
+showAnswer(document);
+document.addEventListener("htmx:after:swap", () => {
+  addCopyButtons(document);
+  showAnswer(document);
+});
