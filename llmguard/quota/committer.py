@@ -27,6 +27,7 @@ from llmguard.quota.store import LedgerStore
 Answer = TypeVar("Answer")
 
 _BATCH_LIMIT = 256  # bounds how long one worker keeps the write lock from the others
+_SETTLE_WITHIN_SECONDS = 0.002
 _BATCHES_BETWEEN_CHECKPOINTS = 256  # about 1,000 pages, which is when SQLite would do it by itself
 _FIRST_PAUSE_SECONDS = 0.05
 _LONGEST_PAUSE_SECONDS = 1.0
@@ -82,6 +83,7 @@ class Committer:
         self._at_once = store.at_once()
         self._home: tuple[int, asyncio.AbstractEventLoop] | None = None  # the loop that commits at once, and its thread
         self._turn: list[_Order] = []  # of this turn of that loop
+        self._is_urgent = False  # somebody waits for one of them
         self._counting = Lock()
         self._unfinished = 0  # orders that the thread has not committed yet: nothing may overtake them
         self._unwritten = 0  # batches since the last checkpoint
@@ -167,14 +169,18 @@ class Committer:
             self._hand_over([order])
             return
         self._turn.append(order)
-        if len(self._turn) == 1:
-            self._home[1].call_soon(self._commit_turn)
+        if order.waiter is not None:
+            if not self._is_urgent:
+                self._is_urgent = True
+                self._home[1].call_soon(self._commit_turn)
+        elif len(self._turn) == 1:  # nobody waits: it goes with the next reservation, and soon without one
+            self._home[1].call_later(_SETTLE_WITHIN_SECONDS, self._commit_turn)
 
     def _commit_turn(self) -> None:
         """Commit what this turn of the loop brought, or leave it to the thread if that would take longer."""
         if not self._turn or self._home is None or self._home[0] != get_ident():
             return
-        orders, self._turn = self._turn, []
+        orders, self._turn, self._is_urgent = self._turn, [], False
         if self._unfinished or self._backlog:
             self._hand_over(orders)
             return
