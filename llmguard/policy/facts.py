@@ -85,7 +85,9 @@ FACTS: Final[dict[str, dict[str, Fact]]] = {
     "request": {
         "endpoint": Fact("text", "/v1/chat/completions", "the path it came in by"),
         "stream": Fact("boolean", example=False, meaning="whether the answer is streamed"),
-        "tools": Fact("list of texts", [], "names of the tools that it brings, sorted, each once"),
+        "tools": Fact(
+            "list of texts", [], "names of the tools that it brings, sorted, each once; `?` for what is no plain name"
+        ),
         "images": Fact("number", 0, "images in it; up to the next power of two"),
         "audio": Fact("number", 0, "sounds in it; up to the next power of two"),
         "files": Fact("number", 0, "files in it; up to the next power of two"),

@@ -4,6 +4,8 @@ Facts are compared as they are, so that the same facts are decided once and reme
 are rounded up and time is counted in hours. Whatever goes wrong is a denial, and is not remembered.
 """
 
+import logging
+import re
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -25,7 +27,10 @@ _MOST_TOOLS: Final = 256
 _ORDER: Final = ("rule", "effect", "message", "fix", "owner")
 _FIELDS: Final = frozenset(_ORDER)
 _EFFECTS: Final = ("deny", "log", "allow")
+_TOOL_NAME: Final = re.compile(r"[A-Za-z0-9_.:-]{1,64}")  # so that no placeholder is among the facts
+_UNNAMED: Final = "?"
 _LONGEST: Final = 1000
+_log = logging.getLogger(__name__)
 _ASK: Final = (
     "Ask the CoE to look at it; `llmguard check` and `llmguard policy test` say more. It is not the request's fault."
 )
@@ -148,7 +153,9 @@ class Policies:
             verdict = remembered[0]
         else:
             verdict = await self._decide(in_force, registry, app, preset, facts, local)
-            if verdict.is_whole:
+            if not verdict.is_whole:
+                _log.error("%s", " ".join(objection.message for objection in verdict.objections if not objection.rule))
+            else:
                 in_force.remembered[key] = (verdict, self._stands_until(registry))
                 if len(in_force.remembered) > _REMEMBERED:
                     in_force.remembered.popitem(last=False)
@@ -232,7 +239,7 @@ def _tool_name(tool: Any) -> str:  # Any: what the app sent
     body = tool if isinstance(tool, dict) else {}
     own = body.get(str(body.get("type")))
     name = (own if isinstance(own, dict) else body).get("name") or body.get("type")
-    return name[:64] if isinstance(name, str) else ""
+    return name if isinstance(name, str) and _TOOL_NAME.fullmatch(name) else _UNNAMED
 
 
 def rounded_up(number: int) -> int:

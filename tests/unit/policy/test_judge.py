@@ -135,7 +135,7 @@ async def test_time_is_that_of_the_app():
     assert (said(at_home), said(abroad)) == ([], ["No."])
 
 
-async def test_a_rule_that_fails_denies_and_is_not_remembered():
+async def test_a_rule_that_fails_denies_and_is_not_remembered(caplog):
     files = {
         "bad.rego": a_rule("1 / count(input.request.tools) > 0", package="bad"),
         "good.rego": a_rule(package="good", message='"Never."'),
@@ -145,6 +145,8 @@ async def test_a_rule_that_fails_denies_and_is_not_remembered():
         await judging.judge()
 
     assert judging.evaluated == 2
+    assert "policies/bad.rego" in caplog.text
+    assert "Never." not in caplog.text
     assert said(judgement) == [
         "The rules in policies/bad.rego could not decide, so the request is refused: it fails at line 4.",
         "Never.",
@@ -239,6 +241,7 @@ def test_facts_of_a_request_hold_no_text():
         {"role": "user", "content": [{"type": "text", "text": "y" * 500}, picture, picture, picture]},
     ]
     tools = [{"type": "function", "function": {"name": "look_up"}}, {"type": "web_search"}]
+    tools.append({"type": "function", "function": {"name": "call_<PERSON_KOFADELIMORU>"}})
     request = a_chat_request(messages=messages, parameters={"tools": tools}, stream=True)
 
     facts = request_facts(request, {"PERSON": 5, "EMAIL_ADDRESS": 1})
@@ -246,7 +249,7 @@ def test_facts_of_a_request_hold_no_text():
     assert facts._asdict() == {
         "endpoint": "/v1/chat/completions",
         "stream": True,
-        "tools": ("look_up", "web_search"),
+        "tools": ("?", "look_up", "web_search"),
         "images": 4,
         "audio": 0,
         "files": 0,
