@@ -15,6 +15,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from contextvars import copy_context
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from threading import Lock, Thread, get_ident
@@ -83,6 +84,7 @@ class Committer:
         self._at_once = store.at_once()
         self._home: tuple[int, asyncio.AbstractEventLoop] | None = None  # the loop that commits at once, and its thread
         self._turn: list[_Order] = []  # of this turn of that loop
+        self._context = copy_context()  # a turn is of many requests, and of none of their contexts
         self._is_urgent = False  # somebody waits for one of them
         self._counting = Lock()
         self._unfinished = 0  # orders that the thread has not committed yet: nothing may overtake them
@@ -172,9 +174,9 @@ class Committer:
         if order.waiter is not None:
             if not self._is_urgent:
                 self._is_urgent = True
-                self._home[1].call_soon(self._commit_turn)
+                self._home[1].call_soon(self._commit_turn, context=self._context)
         elif len(self._turn) == 1:  # nobody waits: it goes with the next reservation, and soon without one
-            self._home[1].call_later(_SETTLE_WITHIN_SECONDS, self._commit_turn)
+            self._home[1].call_later(_SETTLE_WITHIN_SECONDS, self._commit_turn, context=self._context)
 
     def _commit_turn(self) -> None:
         """Commit what this turn of the loop brought, or leave it to the thread if that would take longer."""

@@ -15,6 +15,7 @@ from typing import Any, Final
 import msgspec
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
+from ruamel.yaml.scalarstring import DoubleQuotedScalarString
 
 from llmguard.domain.catalog import App, Model, Preset, Registry
 from llmguard.domain.chat import ChatRequest, JsonObject
@@ -28,6 +29,7 @@ from llmguard.replay.errors import CannotReplay
 from llmguard.replay.stored import Stored, preset_then, request_then, require_sent, without_defaults
 
 _OK: Final = 200
+_RARE_BREAKS: Final = frozenset("\x85\u2028\u2029")  # Source: YAML 1.1, 4.2, line breaks that YAML 1.2 dropped
 _HEAD: Final = """\
 # A trace kept as a regression case: `llmguard check --cases` asks it of the registry as it is now.
 # The request is redacted. What is deleted under `expect` is not checked.
@@ -124,7 +126,7 @@ def write_case(folder: Path, case: Case) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     text = io.StringIO()
     text.write(_HEAD)
-    _yaml().dump(msgspec.to_builtins(case), text)
+    _yaml().dump(_quoted(msgspec.to_builtins(case)), text)
     path = folder / f"{case.trace}.yaml"
     path.write_text(text.getvalue(), encoding="utf-8")
     return path
@@ -238,6 +240,17 @@ def _any_model(registry: Registry) -> Model:
 
 def _shown(call: ToolCall) -> JsonObject:
     return {"choice": call.choice, "name": call.name, "arguments": call.arguments}
+
+
+def _quoted(node: Any) -> Any:  # JSON of any shape
+    """Return the same with quotes around texts that hold line breaks which YAML would read as blanks."""
+    if isinstance(node, dict):
+        return {_quoted(key): _quoted(value) for key, value in node.items()}
+    if isinstance(node, list):
+        return [_quoted(item) for item in node]
+    if isinstance(node, str) and not _RARE_BREAKS.isdisjoint(node):
+        return DoubleQuotedScalarString(node)
+    return node
 
 
 def _yaml() -> YAML:
