@@ -32,7 +32,7 @@ from itertools import count
 from pathlib import Path
 
 import tldextract
-from measuring.texts import KINDS, text
+from scripts.measuring.texts import KINDS, text
 from presidio_analyzer import AnalyzerEngine
 from presidio_analyzer.nlp_engine import NerModelConfiguration, SpacyNlpEngine
 

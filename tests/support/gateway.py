@@ -55,6 +55,11 @@ class Gateway:
         if self._process is not None:
             self.stop()
 
+    @property
+    def pid(self) -> int:
+        """The process that the others belong to."""
+        return self._process.pid
+
     def start(self) -> None:
         """Serve, and return when a request could be answered."""
         lend_rules(self.data)
