@@ -1,4 +1,6 @@
-"""Measure how much later the first byte of a stream comes through llmguard than straight from the provider.
+"""How much later the first byte of a stream comes through llmguard than straight from the provider, on any core.
+
+`scripts/bench first_byte [--rounds N] [--save]`.
 
 Both ways in turn, in one run, over kept connections, with prompts that are never the same (findings are cached by
 text). The provider is the tests' own server, which answers at once; redaction is the default profile.
@@ -8,18 +10,17 @@ import argparse
 import http.client
 import json
 import statistics
-import sys
 import tempfile
 import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
-sys.path.append(str(Path(__file__).resolve().parents[1]))
+from scripts.measuring.results import Figure, Run, Table
 from tests.support.gateway import Gateway
 from tests.support.journey_registry import a_registry
 from tests.support.provider_server import ProviderServer
 
-WARM_UP = 5
+WARM_UP, QUICK_ROUNDS = 5, 8
 TEXT = (
     "Anna Schmidt of the Bremen office wrote on 3 March that invoice {number} was paid twice, once by card and once by "
     "transfer. She asks to have 48.90 EUR sent back, and an answer to anna.schmidt{number}@example.com before Friday. "
@@ -27,11 +28,15 @@ TEXT = (
 )
 
 
-def main() -> int:
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=30)
-    rounds = parser.parse_args().rounds
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--save", action="store_true")
+    given = parser.parse_args()
+    rounds = QUICK_ROUNDS if given.quick else given.rounds
     with (
+        Run("first_byte", "scripts/bench first_byte", save=given.save) as result,
         tempfile.TemporaryDirectory() as folder,
         ProviderServer() as provider,
         Gateway(Path(folder), a_registry(provider.base_url)) as gateway,
@@ -43,11 +48,14 @@ def main() -> int:
         for number in range(-WARM_UP, rounds):
             for way in ways.values():
                 way.ask(TEXT.format(number=10_000 + number) * 4)
-    medians = {name: statistics.median(way.milliseconds[WARM_UP:]) for name, way in ways.items()}
-    for name, median in medians.items():
-        print(f"{name:18} median {median:7.2f} ms  best {min(ways[name].milliseconds):7.2f} ms")
-    print(f"added to the first byte: {medians['through llmguard'] - medians['direct']:.2f} ms (median of {rounds})")
-    return 0
+        medians = {name: statistics.median(way.milliseconds[WARM_UP:]) for name, way in ways.items()}
+        rows = [(name, median, min(ways[name].milliseconds)) for name, median in medians.items()]
+        note = (
+            f"Until the first byte of a stream; {rounds} in turn, prompts of about 240 words that are never repeated."
+        )
+        result.tables.append(Table("", ("way", "median ms", "best ms"), rows, note))
+        added = medians["through llmguard"] - medians["direct"]
+        result.figures["added"] = Figure(added, "ms", "lower")
 
 
 class Way:
@@ -74,4 +82,4 @@ class Way:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

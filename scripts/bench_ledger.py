@@ -1,8 +1,8 @@
 """Reserve and settle in the ledger: 1, 2 and 4 workers, 1 and 3 scopes, and the code of another checkout beside ours.
 
-`scripts/bench ledger [--quick] [--against FOLDER]`: FOLDER holds another version of llmguard/, measured in turn with
-this one in the same run; it has one scope only. Times are what a caller waits for a reserve, and what both cost the
-processor; ratios matter, not seconds. Prints a table and writes bench-results/ledger-….json.
+`scripts/bench ledger [--quick] [--against FOLDER] [--save]`: FOLDER holds another version of llmguard/, measured in
+turn with this one in the same run; it has one scope only. Times are what a caller waits for a reserve, and what both
+cost the processor; ratios matter, not seconds.
 """
 
 import argparse
@@ -14,13 +14,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 
 from llmguard.domain import catalog
 from llmguard.domain.clock import SystemClock
 from llmguard.domain.quota import Amount
 from llmguard.quota.ledger import Ledger
+from scripts.measuring.results import Figure, Run, Table
 
 ROOT = Path(__file__).resolve().parents[1]
 CALLERS, PAIRS, QUICK_PAIRS = 8, 4_000, 1_000
@@ -31,22 +31,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--against", type=Path)
+    parser.add_argument("--save", action="store_true")
     parser.add_argument("--work", nargs=4, metavar=("DATA", "NAME", "SCOPES", "PAIRS"), help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.work:
         data, name, scopes, pairs = given.work
         print(json.dumps(asyncio.run(work(Path(data), name, int(scopes), int(pairs)))))
         return
-    rows = measure(given.against, QUICK_PAIRS if given.quick else PAIRS, QUICK_ROUNDS if given.quick else ROUNDS)
-    print("code     workers scopes  reserve p50 us    p99 us  CPU us/pair   pairs/s")
-    for row in rows:
-        print(
-            f"{row['code']:8} {row['workers']:7} {row['scopes']:6} {row['p50_us']:15.0f} {row['p99_us']:9.0f} "
-            f"{row['cpu_us']:12.0f} {row['pairs_per_second']:9.0f}"
-        )
-    results = ROOT / "bench-results"
-    results.mkdir(exist_ok=True)
-    (results / f"ledger-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.json").write_text(json.dumps(rows, indent=1))
+    with Run("ledger", "scripts/bench ledger" + (" --quick" if given.quick else ""), save=given.save) as result:
+        sizes = (QUICK_PAIRS, QUICK_ROUNDS) if given.quick else (PAIRS, ROUNDS)
+        rows = measure(given.against, *sizes)
+        columns = ("code", "workers", "scopes", "reserve p50 us", "p99 us", "CPU us a pair", "pairs/s")
+        note = "One reservation and its settlement; three scopes are app, owner and cost centre."
+        result.tables.append(Table("", columns, [tuple(row.values()) for row in rows], note))
+        for row in rows:
+            name = f"{row['code']}, {row['workers']} workers, {row['scopes']} scopes"
+            result.figures[f"{name}: pairs/s"] = Figure(row["pairs_per_second"], "pairs/s", "higher")
+            result.figures[f"{name}: CPU"] = Figure(row["cpu_us"], "us", "lower")
 
 
 def measure(against: Path | None, pairs: int, rounds: int) -> list[dict]:

@@ -1,8 +1,7 @@
 """What a decision by the rules in policies/ takes: remembered, evaluated, and without rules.
 
-`scripts/bench policy [--quick]`: on the shipped rules and the example registry, with a chat of 20 messages. Remembered
-and without rules include gathering the facts; evaluated includes the way to the engine's process and back. Prints a
-table and writes bench-results/policy-….json.
+`scripts/bench policy [--quick] [--save]`: on the shipped rules and the example registry, with a chat of 20 messages.
+Remembered and without rules include gathering the facts; evaluated includes the way to the engine's process and back.
 """
 
 import argparse
@@ -10,7 +9,6 @@ import asyncio
 import json
 import statistics
 import time
-from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
 
@@ -22,6 +20,7 @@ from llmguard.policy.facts import example_document
 from llmguard.policy.judge import Policies
 from llmguard.policy.rego_files import check_policies
 from llmguard.registry.check import check_registry
+from scripts.measuring.results import Figure, Run, Table
 
 ROOT = Path(__file__).resolve().parents[1]
 ENTITIES = {"PERSON": 2, "EMAIL_ADDRESS": 1}
@@ -31,15 +30,16 @@ TIMES, QUICK_TIMES = 20_000, 4_000
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true")
-    times = QUICK_TIMES if parser.parse_args().quick else TIMES
-    rows = asyncio.run(measure(times))
-    rows.append({"case": "the engine alone", **figures(engine_alone(times // 20))})
-    print("case                          p50 us    p99 us")
-    for row in rows:
-        print(f"{row['case']:26} {row['p50_us']:9.1f} {row['p99_us']:9.1f}")
-    results = ROOT / "bench-results"
-    results.mkdir(exist_ok=True)
-    (results / f"policy-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.json").write_text(json.dumps(rows, indent=1))
+    parser.add_argument("--save", action="store_true")
+    given = parser.parse_args()
+    times = QUICK_TIMES if given.quick else TIMES
+    with Run("policy", "scripts/bench policy" + (" --quick" if given.quick else ""), save=given.save) as result:
+        rows = asyncio.run(measure(times))
+        rows.append({"case": "the engine alone", **figures(engine_alone(times // 20))})
+        note = "The two shipped rules, a chat of 20 messages; facts gathered included."
+        table = [(row["case"], row["p50_us"], row["p99_us"]) for row in rows]
+        result.tables.append(Table("", ("case", "p50 us", "p99 us"), table, note))
+        result.figures = {row["case"]: Figure(row["p50_us"], "us", "lower") for row in rows}
 
 
 async def measure(times: int) -> list[dict]:

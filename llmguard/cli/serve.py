@@ -2,6 +2,7 @@
 
 import logging
 import os
+import resource
 import shutil
 import signal
 import socket
@@ -29,6 +30,7 @@ _STOP_INGESTER_SECONDS = 60
 _WATCH_SECONDS = 1.0
 _METRICS_FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 _DRAIN_SECONDS = 120
+_ENOUGH_FILES = 65_536  # a worker's slots, who waits for one, and each one's way to the provider: a tenth of it
 _log = logging.getLogger("llmguard")
 
 
@@ -53,6 +55,7 @@ def command(  # noqa: PLR0913 - click passes one argument an option
     """Serve the gateway until it is told to stop (Ctrl-C or SIGTERM); streams are drained, traces flushed."""
     configure_logging()
     os.umask(0o077)
+    _allow_connections()
     settings = settings_from(
         "made", registry=registry, redaction=redaction, data=data, host=host, port=port, workers=workers
     )
@@ -70,6 +73,14 @@ def command(  # noqa: PLR0913 - click passes one argument an option
     with _ingester(settings), Recovery(settings), Alerting(settings, os.environ), Retaining(settings):
         print_when_ready(banner)
         _run_workers(forks, settings, listener)
+
+
+def _allow_connections() -> None:
+    """Let this process and its workers open as many connections as they may: shells start with a low limit."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _ENOUGH_FILES if hard == resource.RLIM_INFINITY else min(hard, _ENOUGH_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _prepared(forks: ForkServerContext, settings: Settings) -> App | None:

@@ -16,6 +16,7 @@ from typing import Any, Final, Protocol
 import aiohttp
 
 from llmguard.domain.chat import JsonObject
+from llmguard.domain.errors import Fault
 
 COMMAND: Final = (sys.executable, "-m", "llmguard.policy.engine")
 _PASSED_ON: Final = ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "TMPDIR")
@@ -82,13 +83,41 @@ class Embedded:
         await asyncio.shield(self._started())
 
     async def decide(self, document: JsonObject, seconds: float) -> JsonObject:
-        """See `Evaluator`."""
+        """See `Evaluator`; the time is that of one's own decision, and again as much for those before it.
+
+        Raises:
+            Fault: overloaded: others' decisions took all the time. That is no denial, and heals.
+        """
         asked = {"document": document, "seconds": seconds + _ORPHAN_SECONDS}
-        self._at = ""
         self._under_way += 1
         self._idle.clear()
         try:
-            async with asyncio.timeout(seconds), self._turn:
+            await self._take_turn(seconds)
+            try:
+                return await self._decide(asked, seconds)
+            finally:
+                self._turn.release()
+        finally:
+            self._under_way -= 1
+            if not self._under_way:
+                self._idle.set()
+
+    async def _take_turn(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._turn.acquire()
+        except TimeoutError:
+            raise Fault(
+                "overloaded",
+                "Too many requests are waiting for a decision by the rules of the CoE.",
+                hint="Try again in a moment; if this lasts, ask whoever runs llmguard for more workers.",
+                retry_after_seconds=1,
+            ) from None
+
+    async def _decide(self, asked: JsonObject, seconds: float) -> JsonObject:
+        self._at = ""
+        try:
+            async with asyncio.timeout(seconds):
                 process = await asyncio.shield(self._started())
                 try:
                     return await self._ask(process, asked)
@@ -99,10 +128,6 @@ class Embedded:
             raise NoVerdict(f"it took longer than {seconds:g} s", self._at) from None
         except (OSError, ValueError, asyncio.IncompleteReadError):
             raise NoVerdict("the engine ended while it decided", self._at) from None
-        finally:
-            self._under_way -= 1
-            if not self._under_way:
-                self._idle.set()
 
     async def close(self) -> None:
         """End the process, once it has decided what it was asked."""

@@ -9,6 +9,7 @@ import asyncio
 import json
 import os
 import re
+import resource
 import sys
 import time
 from collections import Counter, deque
@@ -103,8 +104,7 @@ class Crowd:
         self.ends_at = begun + self.load.seconds
         if self.load.rate is None:
             await asyncio.gather(*(self._connect() for _ in range(self.load.callers)))
-            while self.open and time.perf_counter() < self.ends_at + self.load.patience_seconds:
-                await asyncio.sleep(0.01)
+            await self._wait_for_the_open()
         else:
             await self._keep_rate(begun, self.load.rate)
         return self._measured(begun)
@@ -123,7 +123,10 @@ class Crowd:
                     task.add_done_callback(opening.discard)
                 sent = number + 1
             await asyncio.sleep(_TICK_SECONDS)
-        while self.open and time.perf_counter() < self.ends_at + self.load.patience_seconds:
+        await self._wait_for_the_open()
+
+    async def _wait_for_the_open(self) -> None:
+        while self.open and time.perf_counter() < self.ends_at + self.load.patience_seconds:  # noqa: ASYNC110 - simple
             await asyncio.sleep(0.01)
 
     async def _connect(self, due: float | None = None) -> None:
@@ -280,6 +283,8 @@ def _bytes(bodies: list[str]) -> list[bytes]:
 
 def main() -> None:
     load = Load(**json.load(sys.stdin))
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     if load.core is not None:
         os.sched_setaffinity(0, {load.core})
     print(json.dumps(asdict(uvloop.run(Crowd(load).run()))))

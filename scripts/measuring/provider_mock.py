@@ -1,9 +1,10 @@
-"""A provider that answers at once, for measurements: OpenAI's wire format, always the same answer, whole or as a stream.
+"""A provider that answers at once, for measurements: OpenAI's wire format, always the same answer, whole or streamed.
 
 `python -m scripts.measuring.provider_mock --core 0` prints `{"port": ...}` and serves until its standard input ends.
-`GET /count` tells how many requests came, `GET /last` the body of the last one. It reads no JSON and makes none while it
-serves, so that it costs a small part of what any gateway does.
+`GET /count` tells how many requests came, `GET /last` the body of the last one. It reads no JSON and makes none while
+it serves, so that it costs a small part of what any gateway does.
 """
+# ruff: noqa: SIM905  # a sentence reads better whole
 
 import argparse
 import asyncio

@@ -1,4 +1,4 @@
-"""Results of a measurement: figures with their aims, tables, and the circumstances; kept as JSON, compared as ratios."""
+"""Results of a measurement: figures with their aims, tables and circumstances; kept as JSON, compared as ratios."""
 
 import importlib.metadata
 import json

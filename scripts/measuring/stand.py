@@ -2,14 +2,15 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from textwrap import dedent
-from types import TracebackType
 from typing import Self
 from urllib.request import urlopen
 
@@ -26,8 +27,7 @@ _CORES = sorted(os.sched_getaffinity(0))
 CALLERS_CORE = _CORES[0]  # and the provider's
 GATEWAY_CORE = _CORES[-1]
 _PATIENCE_SECONDS = 60
-
-os.environ.setdefault("LLMGUARD_TESTS_COMPILED_RULES", str(CACHE / "rules"))  # compiled once, not in every run
+_IDLE_CPU_SECONDS = 0.03  # of half a second
 
 
 @contextmanager
@@ -56,9 +56,7 @@ class Mock:
         self.port = int(json.loads(self._process.stdout.readline())["port"])
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._process.communicate(timeout=_PATIENCE_SECONDS)
 
     @property
@@ -113,26 +111,32 @@ def a_load(port: int, key: str, bodies: Sequence[str], **how: object) -> Load:
 
 @contextmanager
 def served(
-    folder: Path,
-    provider_url: str,
-    *,
-    workers: int = 1,
-    cores: Sequence[int] = (GATEWAY_CORE,),
-    apps: int = 1,
-    own_rules: bool = False,
-    environ: dict[str, str] | None = None,
+    folder: Path, provider_url: str, *, workers: int = 1, cores: Sequence[int] = (GATEWAY_CORE,), apps: int = 1
 ) -> Iterator[Served]:
     """Serve a registry with so many apps, all processes on these cores."""
     folder.mkdir(parents=True, exist_ok=True)
-    gateway = Gateway(
-        folder, bench_registry(provider_url, apps=apps), workers=workers, own_rules=own_rules, environ=environ
-    )
+    shutil.copytree(
+        ROOT / "policies", folder / "policies", dirs_exist_ok=True
+    )  # rules are looked for beside the registry
+    gateway = Gateway(folder, bench_registry(provider_url, apps=apps), workers=workers)
     with on_cores(cores):
         gateway.start()
     try:
         yield Served(gateway)
     finally:
         gateway.stop()
+
+
+def wait_until_idle(served_one: "Served") -> None:
+    """Wait until the ingester has brought in what the last load left, so that it does not take the next one's time."""
+    pids = served_one.pids("ingester", "worker")
+    before, deadline = cpu_seconds(pids), time.monotonic() + _PATIENCE_SECONDS
+    while time.monotonic() < deadline:
+        time.sleep(0.5)
+        now = cpu_seconds(pids)
+        if now - before < _IDLE_CPU_SECONDS:
+            return
+        before = now
 
 
 def run_load(load: Load) -> Measured:
@@ -173,8 +177,9 @@ def bench_registry(provider_url: str, *, apps: int = 1) -> str:
 
 def _preset(name: str, profile: str) -> str:
     return (
-        f"  - {{name: {name}, version: 1, status: approved, owner: coe@example.com, why: To be measured., model: mock-1, "
-        f"redaction: {profile}, parameters: {{temperature: {{min: 0, max: 1, default: 0.2}}, max_tokens: {{max: 300}}}}}}\n"
+        f"  - {{name: {name}, version: 1, status: approved, owner: coe@example.com, why: To be measured., "
+        f"model: mock-1, redaction: {profile}, "
+        "parameters: {temperature: {min: 0, max: 1, default: 0.2}, max_tokens: {max: 300}}}\n"
     )
 
 
@@ -184,6 +189,7 @@ def _app(name: str) -> str:
         "tokens_per_month: 1000000000000, usd_per_month: 100000000}"
     )
     return (
-        f"  {name}: {{owner: owner@example.com, backup_owner: other@example.com, team: t, cost_center: '1', status: approved, "
-        f"ticket: T-1, sensitivity: internal, expires: 2099-12-31, presets: [{PATTERNS}, {NAMES}], quota: {quota}}}\n"
+        f"  {name}: {{owner: owner@example.com, backup_owner: other@example.com, team: t, cost_center: '1', "
+        "status: approved, ticket: T-1, sensitivity: internal, expires: 2099-12-31, "
+        f"presets: [{PATTERNS}, {NAMES}], quota: {quota}}}\n"
     )

@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from llmguard.domain.catalog import Connector, PolicySettings, Registry, Sensitivity
-from llmguard.domain.errors import Refusal
+from llmguard.domain.errors import Fault, Refusal
 from llmguard.policy.evaluator import Embedded
 from llmguard.policy.facts import example_document, input_document
 from llmguard.policy.judge import Policies, request_facts, verdict_of
@@ -165,6 +165,21 @@ async def test_a_rule_that_takes_too_long_denies_while_others_go_on():
         "The rules in policies/slow.rego could not decide, so the request is refused: it took longer than 0.3 s."
     ]
     assert said(quick) == []
+
+
+async def test_who_waits_too_long_for_the_decisions_of_others_is_not_denied_but_told_to_try_again():
+    registry = a_registry(policies=PolicySettings(timeout_seconds=0.5))
+    async with Judging(shipped_files(), registry=registry) as judging:
+        turn = judging.policies._embedded.evaluator._turn
+        await turn.acquire()
+        with pytest.raises(Fault) as refused:
+            await judging.judge()
+        turn.release()
+        later = await asyncio.wait_for(retried(judging), 20)
+
+    assert refused.value.code == "overloaded"
+    assert refused.value.retry_after_seconds == 1
+    assert said(later) == []
 
 
 async def retried(judging):
