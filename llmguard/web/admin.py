@@ -136,7 +136,7 @@ def _audit_router(guard: Guard, audit: AuditLog) -> APIRouter:
     @router.get("/audit")
     async def entries(
         visit: Annotated[Visit, Depends(guard.require("audit.read"))],
-        after: Annotated[int, Query(ge=0)] = 0,
+        after: Annotated[int, Query(ge=0, lt=2**63)] = 0,
         limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     ) -> JsonObject:
         del visit

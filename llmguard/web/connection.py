@@ -1,8 +1,8 @@
-"""What a connection brings besides bytes: load and a body that must be bounded, and a client that may hang up."""
+"""What a connection brings besides bytes: load and a body to be bounded, a client that hangs up or reads nothing."""
 
 import asyncio
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from types import TracebackType
 from typing import Any, Self
 
@@ -15,11 +15,13 @@ MOST_BODY_BYTES = 10 * 1024 * 1024
 LONGEST_BODY_SECONDS = 60
 MOST_AT_ONCE = 512
 _LONGEST_WAIT_SECONDS = 2.0
+_LONGEST_UNREAD_SECONDS = 60  # that what is sent may wait until the client has read enough of what was sent before
+_LEFT_TO_OTHERS = 4  # one slot of so many is never had by an app that has all the others
 _WAITING_A_SLOT = 8  # so many requests may wait for each one that is served; a connection of each is all they cost
 
 
 class HungUpError(Exception):
-    """The client closed the connection before its request was complete."""
+    """The client closed the connection before its request was complete, or does not read what it is answered."""
 
 
 async def read_body(scope: Scope, receive: Receive) -> bytes:
@@ -108,40 +110,51 @@ class Slots:
     """How many requests a worker serves at once: the next ones wait for their turn, and not for long.
 
     Those that wait in vain are refused at the end of the wait and not before, so that callers who try again at once
-    cannot keep the worker busy with refusals.
+    cannot keep the worker busy with refusals. One app has at most three quarters of the slots, so that its slow
+    requests do not shut out all other apps.
     """
 
     def __init__(self, most: int = MOST_AT_ONCE, *, wait_seconds: float = _LONGEST_WAIT_SECONDS) -> None:
         """Serve so many at once; others wait so long."""
         self._free = asyncio.Semaphore(most)
+        self._share = most - most // _LEFT_TO_OTHERS
+        self._shares: dict[str, asyncio.Semaphore] = {}
         self._most = most
         self._most_waiting = most * _WAITING_A_SLOT
         self._waiting = 0
         self._wait_seconds = wait_seconds
 
-    async def take(self) -> None:
-        """Take a slot, at once or after those who came before; whoever has one gives it back.
+    async def take(self, app: str) -> None:
+        """Take a slot for an app, at once or after those who came before; whoever has one gives it back.
 
         Raises:
             Fault: `overloaded`: none became free in time.
         """
-        if not self._free.locked():
-            await self._free.acquire()  # does not wait
+        share = self._shares.setdefault(app, asyncio.Semaphore(self._share))
+        if not (share.locked() or self._free.locked()):
+            await share.acquire()  # neither waits
+            await self._free.acquire()
             return
         if self._waiting >= self._most_waiting:
             raise self._overloaded()
         self._waiting += 1
         try:
             async with asyncio.timeout(self._wait_seconds):
-                await self._free.acquire()
+                await share.acquire()
+                try:
+                    await self._free.acquire()
+                except BaseException:
+                    share.release()
+                    raise
         except TimeoutError:
             raise self._overloaded() from None
         finally:
             self._waiting -= 1
 
-    def give(self) -> None:
-        """Give a slot back: whoever waits longest has it next."""
+    def give(self, app: str) -> None:
+        """Give a slot of an app back: whoever waits longest has it next."""
         self._free.release()
+        self._shares[app].release()
 
     def _overloaded(self) -> Fault:
         return Fault(
@@ -152,6 +165,49 @@ class Slots:
             "more requests at once if it is the models that are slow.",
             retry_after_seconds=1,
         )
+
+
+class Delivery:
+    """What a client is sent: as far as it needs no waiting at once, the rest by itself, and not for ever."""
+
+    def __init__(self) -> None:
+        """Send nothing yet."""
+        self._sending: asyncio.Future[None] | None = None
+
+    def begin(self, sending: Coroutine[Any, Any, None]) -> None:
+        """Begin to send, once all from before is `taken`; never raises, never waits."""
+        try:
+            begun = Begun(sending)
+        except Exception as error:  # noqa: BLE001 - raised where it is waited for
+            self._sending = asyncio.get_running_loop().create_future()
+            self._sending.set_exception(error)
+            return
+        if not begun.done:
+            self._sending = asyncio.create_task(_rest_of(begun))
+
+    async def taken(self) -> None:
+        """Wait until the connection has taken all.
+
+        Raises:
+            HungUpError: the client has read nothing for too long; it does not keep a slot and a provider for that.
+        """
+        if self._sending is None:
+            return
+        try:
+            async with asyncio.timeout(_LONGEST_UNREAD_SECONDS):
+                await self._sending
+        except TimeoutError:
+            raise HungUpError from None
+        self._sending = None
+
+    def stop(self) -> None:
+        """Send no more of what is not taken yet."""
+        if self._sending is not None:
+            self._sending.cancel()
+
+
+async def _rest_of(begun: Begun[None]) -> None:
+    await begun
 
 
 class HangUp:

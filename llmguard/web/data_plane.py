@@ -6,7 +6,7 @@ A handler parses, calls one function, and presents. Nothing here decides.
 import logging
 import re
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -22,7 +22,7 @@ from llmguard.idempotency.store import KeptAnswer
 from llmguard.identity.keyring import Credential
 from llmguard.identity.scopes import check_preset
 from llmguard.registry.resolve import resolve_preset
-from llmguard.web.connection import HangUp, HungUpError, Slots, read_body
+from llmguard.web.connection import Delivery, HangUp, HungUpError, Slots, read_body
 from llmguard.web.exchange import Arrival, Exchange, OpenExchange
 from llmguard.web.headers import Headers, answer_headers, cors_headers, note_own_ids, retry_headers
 from llmguard.web.response_ids import ResponseIds
@@ -62,14 +62,15 @@ class Governed:
         try:
             # Strangers send no bodies, and take nobody's place: the key is looked at first.
             credential = self._services.keyring.authenticate(door.authorization())
-            await self._slots.take()
+            await self._slots.take(credential.app)
         except GuardError as refusal:
             await door.refuse(refusal)
             return
         try:
-            await self._serve(door, credential, scope, receive)
+            with suppress(HungUpError):  # whoever reads nothing any more
+                await self._serve(door, credential, scope, receive)
         finally:
-            self._slots.give()
+            self._slots.give(credential.app)
 
     async def _serve(self, door: "_Door", credential: Credential, scope: Scope, receive: Receive) -> None:
         services = self._services
@@ -222,6 +223,7 @@ class _Door:
         self.claim: Claim | None = None  # then what is sent is kept for whoever repeats the request
         self._events: list[bytes] = []
         self._said: list[bytes] = []  # of a stream, and not sent yet
+        self._delivery = Delivery()
         self._broken: Callable[[JsonObject], bytes]  # how a stream that has begun says that it failed
         self.record = services.recorder.open(endpoint)
         note_own_ids(self.record.trace, self.header(b"x-request-id"), self.header(b"traceparent"))
@@ -254,16 +256,25 @@ class _Door:
                 last = exchange.end()
                 await self._keep(_EVENT_STREAM, b"".join((*self._events, last)))
                 await self._end_stream(last)
+        except HungUpError:
+            raise
         except Exception as error:  # noqa: BLE001 - the border: whatever it is, the caller gets an answer of ours
             await self.fail(error)
+        finally:
+            self._delivery.stop()
 
     async def _as_they_come(self, events: AsyncGenerator[JsonObject, None]) -> AsyncGenerator[JsonObject, None]:
-        """Yield the events; whenever the next one is not there yet, send first what was said."""
+        """Yield the events; whenever the next one is not there yet, send first what was said.
+
+        Trap: nothing else may be awaited while a next event is begun. A cancellation would end that wait and not the
+        generator's, which could never be closed again: its hold would stay, and no trace be written.
+        """
         while True:
             coming = Begun(anext(events, None))
             if not coming.done or len(self._said) >= _SAID_AT_ONCE:
-                await self._say()
+                self._delivery.begin(self._say())
             event = coming.result if coming.done else await coming
+            await self._delivery.taken()
             if event is None:
                 return
             yield event
@@ -330,8 +341,12 @@ class _Door:
             _log.error("the answer of trace %s cannot be repeated: %s", self.record.trace.trace_id, fault.message)
 
     async def _send_whole(self, status: int, headers: Headers, content: bytes) -> None:
-        await self._start(status, [*headers, (b"content-length", str(len(content)).encode())])
-        await self._send({"type": "http.response.body", "body": content})
+        async def send() -> None:
+            await self._start(status, [*headers, (b"content-length", str(len(content)).encode())])
+            await self._send({"type": "http.response.body", "body": content})
+
+        self._delivery.begin(send())
+        await self._delivery.taken()
 
     async def _start(self, status: int, headers: Headers) -> None:
         self._started = True
@@ -340,10 +355,15 @@ class _Door:
         await self._send({"type": "http.response.start", "status": status, "headers": headers + own + cors})
 
     async def _end_stream(self, last: bytes) -> None:
-        if not self._started:
-            await self._start(200, _EVENT_STREAM)
-        said, self._said = b"".join((*self._said, last)), []
-        await self._send({"type": "http.response.body", "body": said})
+        async def send() -> None:
+            if not self._started:
+                await self._start(200, _EVENT_STREAM)
+            said, self._said = b"".join((*self._said, last)), []
+            await self._send({"type": "http.response.body", "body": said})
+
+        await self._delivery.taken()
+        self._delivery.begin(send())
+        await self._delivery.taken()
 
     def _why(self) -> str:
         path = f"/why/{self.record.trace.trace_id}"

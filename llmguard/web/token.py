@@ -145,7 +145,7 @@ class TokenExchange:
         """Return the provider whose token this says it is; by issuer, and where several share one, by audience."""
         try:
             claims = _unverified(token)
-        except (JoseError, ValueError, TypeError):
+        except (JoseError, ValueError, TypeError, RecursionError):
             words = "The subject_token is neither a key nor a token."
             raise _ExchangeError("invalid_request", "malformed", words) from None
         providers = self._services.registry.identity_providers.values()

@@ -346,11 +346,13 @@ def test_audit_log_is_read_in_pages(served, tokens):
     first = ask(served, "GET", "/admin/api/audit?limit=1", token=tokens["auditor"]).json
     rest = ask(served, "GET", "/admin/api/audit?after=1&limit=1000", token=tokens["auditor"]).json
     wrong = ask(served, "GET", "/admin/api/audit?after=secret", token=tokens["auditor"])
+    beyond = ask(served, "GET", f"/admin/api/audit?after={2**63}", token=tokens["auditor"])
 
     assert (first["data"][0]["seq"], first["next_after"], rest["data"][0]["seq"]) == (1, 1, 2)
     issued = [entry for entry in rest["data"] if entry["subject"] == key["key_id"]]
     assert [(entry["who"], entry["what"], entry["app"]) for entry in issued] == [(OTHER, "key.issued", OWN)]
     assert (wrong.status, "after" in wrong.text, "secret" in wrong.text) == (400, True, False)
+    assert beyond.status == 400
 
 
 def test_role_for_some_hours_counts_with_the_next_request_and_was_given_by_another(served, tokens):

@@ -3,7 +3,7 @@
 import http.client
 import json
 import time
-from base64 import urlsafe_b64decode
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from dataclasses import replace
 from datetime import timedelta
 from urllib.parse import urlencode
@@ -23,6 +23,7 @@ GRANT = "urn:ietf:params:oauth:grant-type:token-exchange"
 TYPE = "urn:ietf:params:oauth:token-type:"
 APP_KEY = "urn:llmguard:params:oauth:token-type:app-key"
 HELLO = {"model": "summarise", "messages": [{"role": "user", "content": "Hello"}]}
+ABYSS = ".".join([urlsafe_b64encode(part).rstrip(b"=").decode() for part in (b'{"alg":"RS256"}', b"[" * 9000)]) + ".x"
 
 
 @pytest.fixture(scope="module")
@@ -262,8 +263,9 @@ def test_keys_are_fetched_again_at_most_once_a_minute(served, issuer):
         ({"subject_token": ""}, "invalid_request", "subject_token_type"),
         ({"subject_token": "sk-lg_wrong"}, "invalid_request", "invalid_api_key"),
         ({"subject_token": "password", "subject_token_type": f"{TYPE}jwt"}, "invalid_request", "malformed"),
+        ({"subject_token": ABYSS, "subject_token_type": f"{TYPE}jwt"}, "invalid_request", "malformed"),
     ],
-    ids=["grant", "no type", "nothing", "key", "word"],
+    ids=["grant", "no type", "nothing", "key", "word", "abyss"],
 )
 def test_exchange_that_makes_no_sense_is_refused_in_oauths_words(served, form, error, code):
     status, headers, body = exchange(served, served.key, **form)
