@@ -44,11 +44,16 @@ class Retaining(Background):
         while not await self.pause(wait):
             wait = _LOOK_SECONDS
             try:
-                await asyncio.to_thread(self._look)
+                await asyncio.to_thread(self.look)
             except (TraceStoreError, TraceQueryError, AcceptedDamaged, sqlite3.Error, OSError) as error:
                 _log.warning("retention waits (%s)", type(error).__name__)
 
-    def _look(self) -> None:
+    def look(self) -> None:
+        """Do it if it is due and nobody else sees to it.
+
+        Raises:
+            TraceStoreError, TraceQueryError, AcceptedDamaged, sqlite3.Error, OSError: it has to wait.
+        """
         locks = WorkerLocks(self._settings.data / "workers", _ONLY_ONE)
         try:
             locks.hold(patience_seconds=0.1)

@@ -95,15 +95,16 @@ def export(*, form: str, output: Path | None, limit: int | None, as_json: bool, 
         raise click.UsageError("Parquet goes to a file: add --output NAME.parquet, and leave --json out.")
     filters = filters_from(given)
     reader = _reader(settings_from("needed", **given))
-    rows = reader.export(limit=limit, **filters)
-    if form == "parquet" and output is not None:
-        first = next(rows, None)
-        if first is None:
-            click.echo("No traces, so no file.", err=True)
-            return
-        count = write_parquet((row for part in ([first], rows) for row in part), first, output)
-    else:
-        count = write_jsonl(rows, output)
+    with reader.kept_open():
+        rows = reader.export(limit=limit, **filters)
+        if form == "parquet" and output is not None:
+            first = next(rows, None)
+            if first is None:
+                click.echo("No traces, so no file.", err=True)
+                return
+            count = write_parquet((row for part in ([first], rows) for row in part), first, output)
+        else:
+            count = write_jsonl(rows, output)
     if output is not None:
         click.echo(f"{count} traces are in {output}.", err=True)
 

@@ -6,13 +6,14 @@ The same data gives the same bytes: nothing in it tells when it was packed, file
 import hashlib
 import json
 import os
+import tempfile
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from llmguard.audit.log import GENESIS, AuditLog, Entry
 from llmguard.domain.chat import JsonObject
@@ -31,6 +32,7 @@ _README = "README.txt"
 _VERIFIER = "verify.py"
 _FIRST_DATE = (1980, 1, 1, 0, 0, 0)  # the first that a zip file can hold
 _LEVEL = 6
+_DECIDED = ("trace_id", "started_at", "app", "preset", "preset_version", "policy_digest", "status", "code")
 _FREE_TEXT = ("reason", "denial")  # for approvers only
 
 
@@ -71,10 +73,10 @@ def make_pack(
     draft = output.with_name(f".{output.name}.{os.getpid()}.part")
     try:
         os.close(os.open(draft, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600))
-        with zipfile.ZipFile(draft, "w", zipfile.ZIP_DEFLATED, compresslevel=_LEVEL) as archive:
+        with reader.kept_open(), zipfile.ZipFile(draft, "w", zipfile.ZIP_DEFLATED, compresslevel=_LEVEL) as archive:
             pack = _Pack(archive)
             traces = _Traces(reader, scope)
-            traces.write(pack)
+            traces.write(pack, output.absolute().parent)
             entries = _write_audit(pack, audit, scope, traces.erasures)
             not_kept = _write_pinned(pack, settings, scope, traces)
             _write_approvals(pack, settings, scope)
@@ -123,7 +125,7 @@ class _Pack:
 
 
 class _Traces:
-    """The traces of a scope, read page by page; each file of the pack goes over them once."""
+    """The traces of a scope, read once, page by page; what belongs into later files waits in files without a name."""
 
     def __init__(self, reader: TraceReader, scope: Scope) -> None:
         self._reader, self._scope = reader, scope
@@ -134,38 +136,33 @@ class _Traces:
         self._first, self._last = first or 1, last or 0
         self.facts: JsonObject = {"count": 0, "first_seq": self._first, "last_seq": self._last, "prev_digest": GENESIS}
 
-    def write(self, pack: _Pack) -> None:
-        pack.add("traces.jsonl", self._rows())
-        pack.add("decisions.jsonl", self._decisions())
-        pack.add("chain.txt", self._chain())
+    def write(self, pack: _Pack, folder: Path) -> None:
+        with tempfile.TemporaryFile(dir=folder) as decisions, tempfile.TemporaryFile(dir=folder) as chain:
+            pack.add("traces.jsonl", self._rows(decisions, chain))
+            pack.add("decisions.jsonl", _again(decisions))
+            pack.add("chain.txt", _again(chain))
 
-    def _pages(self) -> Iterator[JsonObject]:
+    def _rows(self, decisions: IO[bytes], chain: IO[bytes]) -> Iterator[bytes]:
         scope = self._scope
-        yield from self._reader.sealed(self._first, self._last, since=scope.since, until=scope.until, app=scope.app)
-
-    def _rows(self) -> Iterator[bytes]:
-        for page in self._pages():
+        pages = self._reader.sealed(self._first, self._last, since=scope.since, until=scope.until, app=scope.app)
+        for number, page in enumerate(pages):
+            if number == 0:
+                self.facts["prev_digest"] = page["prev_digest"]
+            chain.write("".join(f"{seq} {digest}\n" for seq, digest in page["digests"]).encode())
             for row in page["rows"]:
                 sealed = json.loads(row["sealed"])
                 self.registries |= {sealed.get("registry_digest")} - {None}
                 self.rules |= {sealed.get("redaction_digest")} - {None}
                 self.erasures |= {row["erased_by"]} - {None}
                 self.facts["count"] += 1
+                decision = json.loads(sealed.get("decision_json") or "{}")
+                decisions.write(_line({name: sealed.get(name) for name in _DECIDED} | {"decision": decision}))
                 yield _line(row)
 
-    def _decisions(self) -> Iterator[bytes]:
-        names = ("trace_id", "started_at", "app", "preset", "preset_version", "policy_digest", "status", "code")
-        for page in self._pages():
-            for row in page["rows"]:
-                sealed = json.loads(row["sealed"])
-                decision = json.loads(sealed.get("decision_json") or "{}")
-                yield _line({name: sealed.get(name) for name in names} | {"decision": decision})
 
-    def _chain(self) -> Iterator[bytes]:
-        for number, page in enumerate(self._pages()):
-            if number == 0:
-                self.facts["prev_digest"] = page["prev_digest"]
-            yield "".join(f"{seq} {digest}\n" for seq, digest in page["digests"]).encode()
+def _again(file: IO[bytes]) -> Iterator[bytes]:
+    file.seek(0)
+    return iter(lambda: file.read(1 << 20), b"")
 
 
 def _write_audit(pack: _Pack, audit: AuditLog, scope: Scope, erasures: set[str]) -> JsonObject:

@@ -46,10 +46,11 @@ def prove(reader: TraceReader, audit: AuditLog, on_rows: Callable[[int], None] =
     """
     rows, fault, found = 0, None, _Erasures()
     try:
-        for page in reader.verify():
-            rows, fault = page["seq"], page["fault"]
-            found.add(page["erased"])
-            on_rows(rows)
+        with reader.kept_open():
+            for page in reader.verify():
+                rows, fault = page["seq"], page["fault"]
+                found.add(page["erased"])
+                on_rows(rows)
     except DamagedStoreError as error:
         return Proof(rows, found.rows, 0, f"row {rows + 1}: {error}")
     entries = list(audit.entries())

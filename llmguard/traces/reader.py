@@ -8,6 +8,7 @@ read-only; what is still in its spool is then not seen.
 import http.client
 import json
 import logging
+import os
 import sqlite3
 import time
 from collections.abc import Collection, Iterator
@@ -64,6 +65,28 @@ class TraceReader:
         """
         self._places = Places(data, at_rest)
         self._patience_seconds = patience_seconds
+        self._held: tuple[duckdb.DuckDBPyConnection, bool] | None = None
+
+    @contextmanager
+    def kept_open(self) -> Iterator[None]:
+        """Keep the store open between questions, for whoever asks many; where an ingester has it, it is open anyway.
+
+        Raises as `list` does.
+        """
+        if not self._places.data.is_dir() or not os.access(self._places.data, os.W_OK):
+            yield
+            return
+        with ingester_lock(self._places) as is_ours:
+            if not is_ours:
+                yield
+                return
+            self._places.address.unlink(missing_ok=True)
+            with self._drained_store() as held:
+                self._held = held
+                try:
+                    yield
+                finally:
+                    self._held = None
 
     def list(self, *, limit: int = 50, **filters: Unpack[TraceFilters]) -> Rows:
         """Return the narrow columns of the newest traces that pass all filters, newest first.
@@ -237,6 +260,9 @@ class TraceReader:
     def _ask_freshly(self, operation: str, arguments: JsonObject) -> tuple[Any, bool]:  # Any: see above
         if not self._places.data.is_dir():
             raise TraceStoreError(f"there is no data folder {self._places.data}")
+        if self._held is not None:
+            connection, is_fresh = self._held
+            return _answer_once(connection, operation, arguments), is_fresh
         give_up = time.monotonic() + self._patience_seconds
         while True:
             reply = self._ask_here(operation, arguments) or self._ask_ingester(operation, arguments)

@@ -112,8 +112,9 @@ SELECT
     team, cache_write_tokens, cache_write_1h_tokens, audio_input_tokens, audio_output_tokens, service_tier, price_rate,
     cost_basis, preset_digest, request_id, w3c_trace_id, payload_digest, prev_digest, decision::VARCHAR, steps::VARCHAR,
     request::VARCHAR, response::VARCHAR, chunks::VARCHAR, digest, erased_by
-FROM traces WHERE seq > $after ORDER BY seq LIMIT $count
+FROM traces WHERE seq > $after AND seq <= $after + $count ORDER BY seq
 """
+READ_NEXT = "SELECT min(seq) FROM traces WHERE seq > $after"
 _SEALED_COLUMNS = (
     *("seq", "trace_id", "started_at", "endpoint", "app", "owner", "cost_center", "key_id", "preset", "preset_version"),
     *("registry_digest", "redaction_digest", "policy_digest", "price_version", "provider", "model", "status", "code"),
@@ -242,7 +243,13 @@ def read_chain(connection: duckdb.DuckDBPyConnection, after: int, count: int) ->
     Raises:
         duckdb.Error: they cannot be read.
     """
-    return [_stored_row(row) for row in connection.execute(READ_CHAIN, {"after": after, "count": count}).fetchall()]
+    # A range of numbers, since ORDER BY with LIMIT would read all payloads behind `after` for each page.
+    rows = connection.execute(READ_CHAIN, {"after": after, "count": count}).fetchall()
+    if not rows:
+        following = connection.execute(READ_NEXT, {"after": after}).fetchone()
+        if following is not None and following[0] is not None:  # some were taken out
+            rows = connection.execute(READ_CHAIN, {"after": following[0] - 1, "count": count}).fetchall()
+    return [_stored_row(row) for row in rows]
 
 
 def _stored_row(row: tuple[Any, ...]) -> StoredRow:  # Any: what DuckDB returns

@@ -1,12 +1,15 @@
 """When a part of ours cannot answer: 503, its own code, a trace, and nothing sent."""
 
 import sqlite3
+import time
 from contextlib import closing, contextmanager
 
 import openai
 import pytest
 
 from llmguard.domain.errors import Fault
+from llmguard.traces.segments import backlog_bytes
+from llmguard.traces.spool import SpoolLimits
 from tests.support.builders import a_quota
 from tests.support.finder import PatternFinder
 from tests.support.served import Served, a_small_registry
@@ -99,6 +102,33 @@ def test_full_spool_refuses_new_work(tmp_path):
         error = failed(served)
 
     assert (error.status_code, error.code) == (503, "overloaded")
+
+
+def test_store_that_takes_nothing_stops_new_work_and_loses_none(tmp_path):
+    with Served(tmp_path) as served, a_client(served) as client:  # no ingester runs
+        served.spool._limits = SpoolLimits(segment_bytes=2_000, backlog_bytes=20_000)
+        answered = []
+        with pytest.raises(openai.InternalServerError, match="too far behind"):
+            while True:
+                raw = client.chat.completions.with_raw_response.create(model="summarise", messages=LETTER)
+                answered.append(raw.headers["x-llmguard-trace-id"])
+        with pytest.raises(openai.InternalServerError):
+            client.chat.completions.create(model="summarise", messages=LETTER)
+        held = backlog_bytes(served.data / "spool")
+
+        stored = [row["trace_id"] for row in served.reader.list(limit=10_000)]  # brings them in: there is room again
+        deadline = time.monotonic() + 10
+        while True:
+            try:
+                client.chat.completions.create(model="summarise", messages=LETTER)
+                break
+            except openai.InternalServerError:
+                assert time.monotonic() < deadline
+                time.sleep(0.1)
+
+    assert len(answered) > 5
+    assert sorted(answered) == sorted(stored)  # and no refusal among them: those take no room
+    assert held < 200_000
 
 
 def test_answer_that_cannot_be_hidden_is_given_and_not_kept(tmp_path):

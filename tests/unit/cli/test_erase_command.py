@@ -1,10 +1,11 @@
 import json
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
-from llmguard.cli.retaining import is_due
+from llmguard.cli.retaining import Retaining, is_due
 from llmguard.domain.clock import SystemClock
 from llmguard.idempotency.store import AnswerStore, KeptAnswer
 from llmguard.settings import load_settings
@@ -121,3 +122,21 @@ def test_live_replays_are_kept_as_long_as_the_data_of_the_app(ask, replayed):
 
     kept = [row["trace_id"][-1] for row in ask("traces", "list") if ask("traces", "show", row["trace_id"])["request"]]
     assert sorted(kept) == ["a", "d"]
+
+
+def test_the_gateway_sees_to_retention_once_a_day_and_leaves_it_alone_while_the_registry_is_broken(
+    ask, spooled, registry, tmp_path
+):
+    redaction = Path(__file__).resolve().parents[3] / "redaction"
+    settings = load_settings({}, data=str(tmp_path / "data"), registry=str(registry), redaction=str(redaction))
+    good = registry.read_text()
+
+    registry.write_text("version: 2")
+    Retaining(settings).look()
+    assert ask("evidence", "audit") == []
+
+    registry.write_text(good)
+    for _ in range(2):
+        Retaining(settings).look()
+    assert [row["what"] for row in ask("evidence", "audit")] == ["traces.retention_begun", "traces.retained"]
+    assert ask("evidence", "audit")[0]["who"] == "llmguard retention"
