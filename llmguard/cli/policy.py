@@ -116,7 +116,7 @@ def try_registry(
         profiles = load_profiles(read_files(settings.redaction)) if places.get("redaction") else None
     except RedactionInvalid as error:
         fail(f"the redaction rules have findings:\n{error}")
-    reader, until = TraceReader(settings.data), until or datetime.now(UTC)
+    reader, until = TraceReader(settings.data, settings.at_rest), until or datetime.now(UTC)
     with _Evaluators() as evaluators:
         new = Governance(registry, checked.rules, profiles, evaluators.of(checked.rules))
         tried = try_change(reader, since, until, new, _governance_then(settings, evaluators))

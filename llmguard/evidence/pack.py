@@ -21,6 +21,7 @@ from llmguard.domain.clock import SystemClock
 from llmguard.evidence.pack_check import FORMAT, MANIFEST, PUBLIC_KEY, SIGNATURE
 from llmguard.evidence.proof import prove
 from llmguard.evidence.signing import SigningKey
+from llmguard.policy.live import KeptPolicies
 from llmguard.quota.gate import OverageGate
 from llmguard.redaction.kept import KeptRules
 from llmguard.registry.accepted import AcceptedRegistries
@@ -131,6 +132,7 @@ class _Traces:
         self._reader, self._scope = reader, scope
         self.registries: set[str] = set()
         self.rules: set[str] = set()
+        self.policies: set[str] = set()
         self.erasures: set[str] = set()
         first, last = reader.span(since=scope.since, until=scope.until, app=scope.app)
         self._first, self._last = first or 1, last or 0
@@ -153,6 +155,7 @@ class _Traces:
                 sealed = json.loads(row["sealed"])
                 self.registries |= {sealed.get("registry_digest")} - {None}
                 self.rules |= {sealed.get("redaction_digest")} - {None}
+                self.policies |= {str(sealed.get("policy_digest")).partition("+")[2]} - {""}
                 self.erasures |= {row["erased_by"]} - {None}
                 self.facts["count"] += 1
                 decision = json.loads(sealed.get("decision_json") or "{}")
@@ -182,7 +185,7 @@ def _write_audit(pack: _Pack, audit: AuditLog, scope: Scope, erasures: set[str])
 
 
 def _write_pinned(pack: _Pack, settings: Settings, scope: Scope, traces: _Traces) -> list[str]:
-    """Write the registries and redaction rules that the traces pin; return what the data folder does not have."""
+    """Write the registries, rules and redaction rules that the traces pin; return what the data folder has not."""
     registries = AcceptedRegistries(settings.data / "registry")
     kept = KeptRules(settings.data / "redaction-rules", (settings.secret, *settings.previous_secrets))
     missing = []
@@ -200,6 +203,13 @@ def _write_pinned(pack: _Pack, settings: Settings, scope: Scope, traces: _Traces
         digests = {name: hashlib.sha256(text.encode()).hexdigest() for name, text in rules.items()}
         content: JsonObject = {"digest": digest, "files": rules if scope.with_redaction_rules else digests}
         pack.add(f"redaction/{digest}.json", [_canonical(content)])
+    policies = KeptPolicies(settings.data / "policies")
+    for digest in sorted(traces.policies):
+        decided = policies.find(digest)
+        if decided is None:
+            missing.append(f"policies/{digest}.json")
+        else:
+            pack.add(f"policies/{digest}.json", [_canonical({"digest": digest, "files": dict(decided.files)})])
     return missing
 
 

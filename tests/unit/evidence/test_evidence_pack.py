@@ -18,6 +18,8 @@ from llmguard.evidence.erasure import carry_out, erasure_order
 from llmguard.evidence.pack import Scope, make_pack
 from llmguard.evidence.pack_check import MANIFEST, SIGNATURE, check_pack
 from llmguard.evidence.signing import EvidenceError, SigningKey
+from llmguard.policy.live import KeptPolicies
+from llmguard.policy.rego_files import RuleSet
 from llmguard.quota.gate import OverageGate
 from llmguard.quota.overage import Ask
 from llmguard.redaction.kept import KeptRules
@@ -31,6 +33,7 @@ from tests.support.registries import PROFILES, a_document, as_source
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 PERIOD = Scope(NOON, NOON + timedelta(hours=1))
 RULES = "d" * 64
+POLICIES = RuleSet({"limits.rego": "package llmguard"})
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +44,7 @@ def installation(tmp_path_factory):
     registry = check_source(source, file="r", profiles=PROFILES, accepted={}).registry
     AcceptedRegistries(settings.data / "registry").accept(registry, source)
     KeptRules(settings.data / "redaction-rules", (settings.secret,)).keep(RULES, {"deny.yaml": "Aurora project"})
+    KeptPolicies(settings.data / "policies").keep(POLICIES)
     spool = Spool(settings.data / "spool", "w")
     for number, app in enumerate(("claims-bot", "travel", "claims-bot", "travel", "claims-bot")):
         moment = NOON + timedelta(minutes=20 * number)
@@ -52,6 +56,7 @@ def installation(tmp_path_factory):
                 status=200,
                 registry_digest=registry.digest if number else "e" * 64,
                 redaction_digest=RULES,
+                policy_digest=f"builtin-2+{POLICIES.digest}" if number else "builtin-2",
                 decision={"allowed": True, "reasons": [], "number": number},
                 request={
                     "messages": [{"content": f"<PERSON_{'KOFADE' if number else 'BATEKI'}LIMORU> Grüße {number}"}]
@@ -148,6 +153,11 @@ def test_the_redaction_rules_come_on_request(pack):
     file = pack(Scope(PERIOD.since, PERIOD.until, with_redaction_rules=True))
     [rules] = lines(file, f"redaction/{RULES}.json")
     assert rules["files"] == {"deny.yaml": "Aurora project"}
+
+
+def test_the_policies_that_decided_are_in_it(pack):
+    [rules] = lines(pack(), f"policies/{POLICIES.digest}.json")
+    assert rules["files"] == {"limits.rego": "package llmguard"}
 
 
 def test_the_same_data_gives_the_same_bytes(pack):
