@@ -222,8 +222,11 @@ def _decisions_of(body: Any) -> JsonObject:  # Any: what the server sent
     packages = body.get("result") if isinstance(body, dict) else None
     if not isinstance(packages, dict):
         raise NoVerdict("the Open Policy Agent has no rules below data.llmguard.policies")
-    return {
+    decided = {
         name: package["decisions"]
         for name, package in packages.items()
         if isinstance(package, dict) and "decisions" in package
     }
+    if not decided:  # it has lost them: without rules of our own, nobody would miss one
+        raise NoVerdict("the Open Policy Agent has no rules below data.llmguard.policies")
+    return decided

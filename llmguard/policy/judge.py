@@ -146,7 +146,8 @@ class Policies:
         if in_force.evaluator is None:
             return Judgement(Verdict(), facts, in_force.digest, 0, has_rules=False)
         local = self._clock.now().astimezone(ZoneInfo(app.quota.time_zone))
-        key = (registry.digest, app.name, preset.name, preset.version, facts, local.toordinal(), local.hour)
+        # The status is not always that of the catalog: a key for the sandbox puts its app there.
+        key = (registry.digest, app.name, app.status, preset.name, preset.version, facts, local.toordinal(), local.hour)
         remembered = in_force.remembered.get(key)
         if remembered is not None and remembered[1] >= began:
             in_force.remembered.move_to_end(key)
@@ -221,11 +222,12 @@ def request_facts(request: ChatRequest, entities: Mapping[str, int]) -> RequestF
                     media[medium] = media.get(medium, 0) + 1
     for text in request.inputs or ():
         characters += len(text)
-    tools = request.parameters.get("tools") or request.parameters.get("functions")
+    brought = (request.parameters.get(name) for name in ("tools", "functions"))
+    tools = [tool for listed in brought if isinstance(listed, list) for tool in listed]
     return RequestFacts(
         request.endpoint,
         request.stream,
-        tuple(sorted({*map(_tool_name, tools)})) if isinstance(tools, list) else (),
+        tuple(sorted({*map(_tool_name, tools)})),
         rounded_up(media.get("images", 0)),
         rounded_up(media.get("audio", 0)),
         rounded_up(media.get("files", 0)),

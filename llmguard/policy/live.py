@@ -82,19 +82,21 @@ class KeptPolicies:
 
 
 def accept(folder: Path, kept: KeptPolicies) -> CheckedPolicies:
-    """Return the rules to begin with: those of the folder, or those in force last where it has findings.
+    """Return the rules to begin with: those of the folder, or those in force last where it has findings or is gone.
 
     Raises:
         PoliciesInvalid: the folder has findings, and nothing was in force before.
     """
-    checked = check_policies(folder)
-    if not checked.findings:
+    last, checked = kept.last(), check_policies(folder)
+    findings = checked.findings
+    if last is not None and last.files and not folder.exists():
+        findings = (_gone(folder),)
+    if not findings:
         kept.keep(checked.rules)
         return checked
-    last = kept.last()
     if last is None:
-        raise PoliciesInvalid(checked.findings)
-    return CheckedPolicies(last, {}, checked.findings)
+        raise PoliciesInvalid(findings)
+    return CheckedPolicies(last, {}, findings)
 
 
 class LivePolicies:
@@ -114,8 +116,8 @@ class LivePolicies:
         self._kept = kept
         self._policies = policies
         self._stamp = _stamp(folder)
-        self._had_folder = self._stamp is not None
         checked = accept(folder, kept)
+        self._had_folder = self._stamp is not None or bool(checked.rules.files)
         self._first = checked.rules
         self.findings: tuple[PolicyFinding, ...] = ()
         self._report(checked.findings)
@@ -153,10 +155,7 @@ class LivePolicies:
     async def _reload(self) -> None:
         self._stamp = _stamp(self._folder)
         if self._stamp is None and self._had_folder:
-            gone = f"the folder {self._folder} is gone"
-            self._report(
-                (PolicyFinding("", 1, 1, gone, "bring it back; an empty folder means that there are no rules"),)
-            )
+            self._report((_gone(self._folder),))
             return
         self._had_folder = True
         checked = await asyncio.to_thread(check_policies, self._folder)
@@ -184,6 +183,11 @@ class LivePolicies:
             for finding in findings:
                 _logger.error("the last accepted policies stay in force: policies/%s", finding)
         self.findings = findings
+
+
+def _gone(folder: Path) -> PolicyFinding:
+    fix = "bring it back; an empty folder means that there are no rules"
+    return PolicyFinding("", 1, 1, f"the folder {folder} is gone", fix)
 
 
 def _stamp(folder: Path) -> _Stamp:

@@ -102,7 +102,8 @@ def _read(folder: Path) -> tuple[dict[str, str], list[PolicyFinding]]:
     files: dict[str, str] = {}
     findings = []
     try:
-        paths = sorted(folder.glob("*.rego")) if folder.exists() else []
+        # `glob` would find nothing in a folder that may not be read, and nothing means that there are no rules.
+        paths = sorted(path for path in folder.iterdir() if path.suffix == ".rego") if folder.exists() else []
         for path in paths:
             source = path.read_bytes()
             if len(source) > _MOST_BYTES:

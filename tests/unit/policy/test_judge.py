@@ -352,12 +352,38 @@ async def test_a_remote_opa_decides_when_it_is_named():
     assert asked[0][:2] == ("/v1/data/llmguard/policies?strict-builtin-errors=true", "Bearer secret-token")
 
 
+async def test_what_was_decided_for_the_sandbox_does_not_count_for_the_approved_app():
+    async with Judging({"trial.rego": a_rule('input.app.status == "approved"')}) as judging:
+        sandbox = await judging.judge(app=an_app(status="sandbox"))  # as with a key of the approved app for the sandbox
+        approved = await judging.judge(app=an_app())
+
+    assert (len(said(sandbox)), len(said(approved))) == (0, 1)
+
+
+def test_every_tool_is_among_the_facts_whatever_it_is_brought_in():
+    tools = [{"type": "function", "function": {"name": "search"}}]
+    both = a_chat_request(parameters={"tools": tools, "functions": [{"name": "delete_all"}]})
+
+    assert request_facts(both, {}).tools == ("delete_all", "search")
+
+
+@pytest.mark.parametrize("result", [{}, {"trial": {}}, {"trial": {"test": True}}], ids=["none", "empty", "helper"])
+async def test_a_remote_opa_without_any_rule_denies_where_nobody_here_knows_which_it_should_have(result):
+    with an_opa({"result": result}) as (url, _):
+        policies = Policies(FrozenClock())
+        judgement = await policies.judge(remote(url), an_app(), a_preset(), a_chat_request(), {})
+        await policies.close()
+
+    assert "no rules" in said(judgement)[0]
+
+
 @pytest.mark.parametrize(
     ("answer", "status", "why"),
     [
-        ({"result": {}}, 200, "does not have it"),
+        ({"result": {"other": {"decisions": []}}}, 200, "does not have it"),
+        ({"result": {}}, 200, "has no rules"),
         ({}, 200, "has no rules below data.llmguard.policies"),
-        ({"result": {"trial": {}}}, 200, "does not have it"),
+        ({"result": {"trial": {}}}, 200, "has no rules"),
         ({"code": "internal_error"}, 500, "answered with status 500"),
         ("nonsense", 200, "has no rules"),
     ],

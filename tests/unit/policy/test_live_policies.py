@@ -98,6 +98,22 @@ async def test_a_start_with_a_broken_folder_goes_on_with_the_last_rules(folder):
         assert folder.live.findings
 
 
+async def test_a_start_without_the_folder_goes_on_with_the_last_rules(folder):
+    folder.write(a_rule())
+    async with folder.watched():
+        good = folder.policies.rules
+    shutil.rmtree(folder.path)
+    async with folder.watched():
+        assert folder.policies.rules == good
+        assert "is gone" in str(folder.live.findings[0])
+    folder.path.mkdir()
+    async with folder.watched():
+        assert folder.policies.rules == RuleSet({})
+    folder.path.rmdir()
+    async with folder.watched():
+        assert folder.live.findings == ()
+
+
 def test_a_first_start_with_a_broken_folder_fails(folder):
     folder.write(BROKEN)
 

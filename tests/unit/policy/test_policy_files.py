@@ -28,6 +28,12 @@ def test_an_absent_or_empty_folder_means_no_rules(tmp_path):
         assert (checked.findings, checked.rules.packages, checked.rules.digest) == ((), {}, "")
 
 
+def test_a_folder_that_cannot_be_read_is_a_finding_and_not_without_rules(tmp_path):
+    (tmp_path / "policies").write_text("a file, and no folder")
+
+    assert "cannot be read" in shown(tmp_path / "policies")[0]
+
+
 def test_a_good_rule_has_no_findings(folder):
     checked = check_policies(folder(trial=a_rule("input.app.owner == `x`")))
 
