@@ -225,7 +225,8 @@ async def open_replay(settings: Settings, environ: Mapping[str, str]) -> AsyncIt
     Its registry is the one in force. Traces go into a segment of its own; the ingester, or the next reader, takes it.
 
     Raises:
-        RegistryInvalid, RedactionInvalid: the CoE's files have findings, and there are no earlier ones.
+        RegistryInvalid, RedactionInvalid, PoliciesInvalid: the CoE's files have findings, with no earlier ones to use.
+        NoVerdict: what evaluates the rules in Rego does not start.
         sqlite3.Error, OSError: the data folder cannot be used.
     """
     clock, name, tokens = SystemClock(), worker_name(), TokenCounter()
@@ -233,12 +234,16 @@ async def open_replay(settings: Settings, environ: Mapping[str, str]) -> AsyncIt
     KeptRules(settings.data / "redaction-rules", (settings.secret,)).keep(analyzer.digest, analyzer.files)
     accepted = AcceptedRegistries(settings.data / "registry")
     registry = LiveRegistry(settings.registry, accepted, lambda: analyzer.profiles, on_findings=_log_findings).current
+    policies = Policies(clock, environ.get)
+    rules = LivePolicies(settings.policies, KeptPolicies(settings.data / "policies"), policies)
     ledger = Ledger(settings.data / "state.db", clock, name)
     spool = _spool(settings, name)
     providers = Providers(environ=environ, clock=clock, tokens=tokens)
     recorder = Recorder(spool, ledger, tokens, Metrics(CollectorRegistry()), clock)
     async with AsyncExitStack() as stopping:  # from the last to the first, as a worker does
         stopping.callback(spool.close)
+        stopping.push_async_callback(policies.close)
+        await rules.start()
         ledger.start()
         stopping.push_async_callback(ledger.close)
         stopping.push_async_callback(providers.close)
@@ -248,6 +253,7 @@ async def open_replay(settings: Settings, environ: Mapping[str, str]) -> AsyncIt
             registry=registry,
             accepted=accepted,
             redactor=Redactor(analyzer, settings.secret),
+            policies=policies,
             tokens=tokens,
             ledger=ledger,
             providers=providers,

@@ -13,6 +13,8 @@ import click
 from llmguard.cli.main import fail
 from llmguard.domain.catalog import Registry
 from llmguard.domain.errors import GuardError
+from llmguard.policy.evaluator import NoVerdict
+from llmguard.policy.live import PoliciesInvalid
 from llmguard.replay.cases import Case, CaseInvalid, Judged, judge, read_cases
 from llmguard.replay.errors import CannotReplay
 from llmguard.settings import Settings
@@ -43,7 +45,7 @@ def case_findings(settings: Settings, registry: Registry, folder: Path, who: str
         return asyncio.run(_answered(settings, judged, who))
     except (OSError, sqlite3.Error) as error:
         fail(f"the data folder {settings.data} cannot be used ({type(error).__name__}); check its rights and its disk.")
-    except CannotReplay as reason:
+    except (CannotReplay, PoliciesInvalid, NoVerdict) as reason:
         fail(str(reason))
 
 

@@ -13,6 +13,8 @@ from llmguard.cli.main import fail
 from llmguard.cli.output import print_json
 from llmguard.cli.replay_view import answer_json, print_live
 from llmguard.domain.chat import JsonObject
+from llmguard.policy.evaluator import NoVerdict
+from llmguard.policy.live import PoliciesInvalid
 from llmguard.redaction.profiles import RedactionInvalid
 from llmguard.registry.finding import RegistryInvalid
 from llmguard.replay.errors import BudgetSpent, CannotReplay
@@ -83,8 +85,10 @@ def replay_rows(settings: Settings, rows: Iterable[JsonObject], total: int, opti
         fail(str(reason))
     except (OSError, sqlite3.Error) as error:
         fail(f"the data folder {settings.data} cannot be used ({type(error).__name__}); check its rights and its disk.")
-    except (RegistryInvalid, RedactionInvalid) as error:
+    except (RegistryInvalid, RedactionInvalid, PoliciesInvalid) as error:
         fail(f"the CoE's files have findings:\n{error}")
+    except NoVerdict as error:
+        fail(f"the rules in {settings.policies} cannot be evaluated: {error}.")
     return report.close()
 
 

@@ -17,7 +17,7 @@ knows nothing about requests.
 import hmac
 import re
 import unicodedata
-from collections.abc import Container, Sequence
+from collections.abc import Container, Iterator, Sequence
 from typing import NamedTuple
 
 PERSON = "PERSON"
@@ -111,8 +111,9 @@ _VOWELS = "AEIOU"
 _PAIRS = tuple(consonant + vowel for consonant in _CONSONANTS for vowel in _VOWELS)
 STEM_PATTERN = rf"(?:[{_CONSONANTS}][{_VOWELS}]){{{PAIRS_IN_STEM}}}"
 
-_CANONICAL = re.compile(rf"<[A-Z][A-Z0-9_]*_(?:[{_CONSONANTS}][{_VOWELS}]){{6,9}}>")
+_CANONICAL = re.compile(rf"<([A-Z][A-Z0-9_]*)_(?:[{_CONSONANTS}][{_VOWELS}]){{6,9}}>")
 _DROPPED = re.compile(r"<([A-Z][A-Z0-9_]*)>")
+_CODED_OR_DROPPED = re.compile(f"{_CANONICAL.pattern}|{_DROPPED.pattern}")
 
 
 class PlaceholderCodes:
@@ -146,6 +147,13 @@ def spell_placeholder(entity_type: str, code: str) -> str:
 def spell_dropped(entity_type: str) -> str:
     """Return what stands for a value that is never restored."""
     return f"<{entity_type}>"
+
+
+def placeholders_in(text: str, entity_types: Container[str] = ()) -> Iterator[tuple[int, int, str]]:
+    """Yield start, end and entity type of each placeholder; those without a code only of the types that are given."""
+    for match in _CODED_OR_DROPPED.finditer(text):
+        if match[1] is not None or match[2] in entity_types:
+            yield match.start(), match.end(), match[1] or match[2]
 
 
 def protected_spans(text: str, entity_types: Container[str]) -> list[tuple[int, int]]:

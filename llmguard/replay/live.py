@@ -1,10 +1,12 @@
 """Live replay: a stored, redacted request is sent to a model again, on the budget of the person who asks.
 
-It goes through the steps of the gateway that concern it, with the gateway's own parts: reserve, call, settle, trace.
+It goes through the steps of the gateway that concern it, with the gateway's own parts: the CoE's rules, reserve, call,
+settle, trace.
 The trace has `replay_of`, and the responder where others have their app; the app's account is not touched. What the
 model answers is redacted before anything is kept or returned, and nothing is restored: there is nothing to restore.
 """
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -16,6 +18,7 @@ from llmguard.domain.errors import GuardError
 from llmguard.domain.quota import Amount, QuotaRefusal
 from llmguard.gateway.pipeline import compose, refuse_too_long
 from llmguard.gateway.recorder import Record, Recorder
+from llmguard.policy.judge import Policies
 from llmguard.policy.parameters import MAX_TOKENS
 from llmguard.providers.calling import Providers
 from llmguard.providers.tokens import TokenCounter
@@ -39,6 +42,7 @@ class Parts:
     registry: Registry
     accepted: AcceptedRegistries
     redactor: Redactor
+    policies: Policies
     tokens: TokenCounter
     ledger: Ledger
     providers: Providers
@@ -112,8 +116,8 @@ async def replay_live(
         on_run: called after each answer.
 
     Raises:
-        CannotReplay: nothing was sent: the data may not go there, the responder has no budget left, or a key is not
-            set. Runs before that have their traces.
+        CannotReplay: nothing was sent: the data may not go there, a rule of the CoE denies it, the responder has no
+            budget left, or a key is not set. Runs before that have their traces.
         Fault: the ledger or the spool cannot take it now.
     """
     account = account_of(parts.registry, who)
@@ -180,6 +184,8 @@ async def _run(parts: Parts, planned: Plan, account: App) -> Run:
     except GuardError as failed:
         if failed.code == "ledger_unavailable":
             raise
+        if failed.code == "policy_denied":
+            raise CannotReplay(f"{failed.message} {failed.hint or ''}".rstrip()) from None
         message = failed.message
     return Run(answer_now(record.trace), message, record.trace.entities)
 
@@ -199,6 +205,7 @@ async def _send(parts: Parts, record: Record, planned: Plan, account: App) -> No
         decision.enforce()
         redacted = await _redact(parts.redactor, planned)
         record.redacted(parts.redactor, redacted)
+        await _judge(parts, record, planned, redacted)
         body = compose(preset, redacted.request)
         await _reserve(parts, record, planned, body, account)
         call = parts.providers.call(decision.models, body, trace_id=record.trace.trace_id)
@@ -209,12 +216,24 @@ async def _send(parts: Parts, record: Record, planned: Plan, account: App) -> No
         await record.answered()
 
 
+async def _judge(parts: Parts, record: Record, planned: Plan, redacted: Redacted) -> None:
+    """Refuse what the CoE's own rules deny today: they are asked as for the app whose data it is.
+
+    Raises:
+        Refusal: policy_denied, with the words of every rule that denies.
+    """
+    entities = Counter(planned.entities) + Counter(redacted.entities)
+    judgement = await parts.policies.judge(parts.registry, planned.app, planned.preset, redacted.request, entities)
+    record.judged(judgement)
+    judgement.enforce()
+
+
 async def _redact(redactor: Redactor, planned: Plan) -> Redacted:
     """Return the request as it was redacted then; rules that are not those of then read it again."""
     profile = planned.preset.redaction
     if planned.redacted_by == (profile, redactor.digest):
-        return Redacted(planned.request, redactor.empty_vault(planned.app, profile), {})
-    return await redactor.redact(planned.request, app=planned.app, profile=profile)
+        return Redacted(planned.request, redactor.empty_vault(planned.app.name, profile), {})
+    return await redactor.redact(planned.request, app=planned.app.name, profile=profile)
 
 
 async def _reserve(parts: Parts, record: Record, planned: Plan, body: JsonObject, account: App) -> None:

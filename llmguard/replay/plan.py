@@ -5,13 +5,17 @@ data is, then or now, whichever is more; the data of an app that may not be used
 limits of a preset on parameters hold where another preset is tried, and say what the app would be told.
 """
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import date
+
+import msgspec
 
 from llmguard.domain.catalog import App, Model, Preset, Quota, Registry, Sensitivity
 from llmguard.domain.chat import ChatRequest, JsonObject
 from llmguard.policy.decide import Decision, app_objections, decide
+from llmguard.redaction.placeholders import placeholders_in
 from llmguard.registry.accepted import AcceptedRegistries
 from llmguard.registry.resolve import resolve_preset, split_model_name
 from llmguard.replay.cases import Case, request_of
@@ -42,19 +46,21 @@ class Plan:
 
     Attributes:
         trace_id: of the trace it comes from.
-        app: whose request it was: placeholders are an app's own.
+        app: whose request it was, as sensitive as its data is: placeholders are an app's own, and rules look at it.
         request: the app's redacted request, with the parameters to send.
         preset: with the model that answers, and no other.
         decision: what the rules say; not allowed where the preset that is tried refuses the request.
         redacted_by: profile and digest of the rules that the request was redacted by; None if that is not known.
+        entities: what was hidden in the request, by type.
     """
 
     trace_id: str
-    app: str
+    app: App
     request: ChatRequest
     preset: Preset
     decision: Decision
     redacted_by: tuple[str, str | None] | None
+    entities: Mapping[str, int]
 
 
 def plan(stored: Stored, choice: Choice, registry: Registry, accepted: AcceptedRegistries, today: date) -> Plan:
@@ -71,16 +77,19 @@ def plan(stored: Stored, choice: Choice, registry: Registry, accepted: AcceptedR
     then = preset_then(stored, registry, accepted, model)
     request = request_then(sent, stored, then)
     redacted_by = (then.redaction, stored.row["redaction_digest"])
+    entities = stored.row["entities"] or {}
     if chosen is None:
         parameters, changed = _changed(request.parameters, choice)
         decision = Decision(parameters, changed, (model,), ())
-        return Plan(stored.trace_id, app.name, replace(request, parameters=parameters), then, decision, redacted_by)
+        asked = replace(request, parameters=parameters)
+        return Plan(stored.trace_id, app, asked, then, decision, redacted_by, entities)
     preset = replace(chosen, model=model, fallbacks=())
     asked = replace(without_defaults(request, then), model=preset.name)
     decision = decide(app, preset, asked)
     parameters, changed = _changed(decision.parameters, choice)
     decision = replace(decision, parameters=parameters, adjusted=(*decision.adjusted, *changed), models=(model,))
-    return Plan(stored.trace_id, app.name, replace(asked, parameters=parameters), preset, decision, redacted_by)
+    asked = replace(asked, parameters=parameters)
+    return Plan(stored.trace_id, app, asked, preset, decision, redacted_by, entities)
 
 
 def plan_case(case: Case, registry: Registry, today: date) -> Plan:
@@ -98,7 +107,9 @@ def plan_case(case: Case, registry: Registry, today: date) -> Plan:
     check_model(app, preset.model, registry, today=today, wants_vectors=case.request.inputs is not None)
     request = request_of(case)
     decision = replace(decide(app, preset, request), models=(preset.model,))
-    return Plan(case.trace, app.name, replace(request, parameters=decision.parameters), preset, decision, None)
+    hidden = Counter(kind for _, _, kind in placeholders_in(msgspec.json.encode(case.request).decode()))
+    asked = replace(request, parameters=decision.parameters)
+    return Plan(case.trace, app, asked, preset, decision, None, hidden)
 
 
 def app_then(stored: Stored, registry: Registry, accepted: AcceptedRegistries) -> App:

@@ -11,6 +11,7 @@ import pytest
 
 from tests.support.gateway import Gateway
 from tests.support.journey_registry import a_registry
+from tests.support.rego_text import a_rule
 
 COUNT = 1_000
 CLIENTS = 8
@@ -184,6 +185,35 @@ def test_while_no_gateway_runs_a_difference_is_shown_side_by_side_and_redacted(s
     assert "Miller" not in done.stdout
     assert b"bob.miller" not in stopped.every_byte()
     assert b"Bob" not in stopped.every_byte()
+
+
+def test_a_rule_of_today_that_denies_it_refuses_the_replay_in_its_words_and_nothing_is_sent(stopped, provider):
+    [newest] = stopped.ask(
+        "traces",
+        "list",
+        "--app",
+        "helpdesk",
+        "--preset",
+        "chat@1",
+        "--status",
+        "200",
+        "--entity",
+        "PERSON",
+        "--limit",
+        "1",
+    )
+    calls = len(provider.received)
+    (stopped.folder / "policies").mkdir()
+    denies = a_rule('input.app.name == "helpdesk"\ninput.request.entities.PERSON > 0', message='"People stay here."')
+    (stopped.folder / "policies" / "trial.rego").write_text(denies)
+
+    done = stopped.run("replay", *LIVE, newest["trace_id"])
+
+    assert done.returncode == 3, done.stderr
+    assert f"{newest['trace_id']}: not replayed. People stay here. Ask. The rule trial belongs to coe" in done.stderr
+    assert len(provider.received) == calls
+    [trace] = stopped.traces("--replay-of", newest["trace_id"], "--code", "policy_denied")
+    assert (trace["app"], trace["status"], trace["cost_usd"]) == (f"responder:{ANA}", 403, None)
 
 
 def test_one_flipped_byte_in_the_store_is_detected(stopped):

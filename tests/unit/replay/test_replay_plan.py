@@ -65,6 +65,7 @@ def a_stored(sent=SENT, **changes):
         "output_tokens": 1,
         "cost_usd": "0.1",
         "latency_ms": 1.0,
+        "entities": {"PERSON": 2},
         "replay_of": None,
     } | changes
     return Stored(row, sent, {}, answer_of(row, None))
@@ -104,6 +105,7 @@ def test_what_was_sent_is_sent_again_byte_for_byte(planned, more):
     assert msgspec.json.encode(again) == msgspec.json.encode(sent)
     assert one.decision.models == (MODEL,)
     assert one.redacted_by == ("standard", "d" * 64)
+    assert one.entities == {"PERSON": 2}
 
 
 def test_texts_to_embed_are_sent_again_byte_for_byte(planned):
