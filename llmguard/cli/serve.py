@@ -30,6 +30,9 @@ _STOP_INGESTER_SECONDS = 60
 _WATCH_SECONDS = 1.0
 _METRICS_FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 _DRAIN_SECONDS = 120
+# libuv accepts one connection for each listening descriptor and round of the loop. A round that serves hundreds of
+# requests is long: with one descriptor, new callers waited for seconds while those who were in were served.
+_ACCEPTED_AT_ONCE = 32
 _ENOUGH_FILES = 65_536  # a worker's slots, who waits for one, and each one's way to the provider: a tenth of it
 _log = logging.getLogger("llmguard")
 
@@ -173,7 +176,8 @@ def _run_workers(forks: ForkServerContext, settings: Settings, listener: socket.
         timeout_graceful_shutdown=_DRAIN_SECONDS,
         timeout_worker_healthcheck=30,
     )
-    Multiprocess(config, sockets=[listener]).run()
+    listeners = [listener, *(listener.dup() for _ in range(1, _ACCEPTED_AT_ONCE))]
+    Multiprocess(config, sockets=listeners).run()
 
 
 @contextmanager
