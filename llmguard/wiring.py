@@ -6,6 +6,7 @@ import logging
 import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -15,8 +16,11 @@ from typing import TYPE_CHECKING, Any
 from prometheus_client import REGISTRY, CollectorRegistry
 
 from llmguard.audit.log import AuditLog
+from llmguard.catalog.containment import Containments
+from llmguard.catalog.renewal import Renewals
 from llmguard.domain.at_rest import AtRest
 from llmguard.domain.catalog import App, Registry
+from llmguard.domain.chat import JsonObject
 from llmguard.domain.clock import Clock, SystemClock
 from llmguard.domain.errors import GuardError
 from llmguard.domain.identifiers import worker_name
@@ -45,6 +49,7 @@ from llmguard.redaction.kept import KeptRules
 from llmguard.redaction.live import LiveAnalyzer
 from llmguard.redaction.redactor import Redactor
 from llmguard.registry.accepted import AcceptedRegistries
+from llmguard.registry.app_states import AppStateStore, LiveAppStates, in_force, states_at
 from llmguard.registry.finding import Finding, RegistryInvalid
 from llmguard.registry.live import LiveRegistry
 from llmguard.replay.live import Parts
@@ -100,7 +105,9 @@ class Worker:
         )
         keys = KeyStore(settings.data / "state.db", settings.secret, clock, previous_secrets=settings.previous_secrets)
         mint = TokenMint((settings.secret, *settings.previous_secrets), clock)
-        self._keyring = Keyring(keys, clock, mint)
+        self._states = LiveAppStates(AppStateStore(settings.data / "state.db"), on_change=self._put_in_force)
+        self._taking = threading.Lock()
+        self._keyring = Keyring(keys, clock, mint, beside=(self._states.refresh,))
         self._policies = Policies(clock, environ.get)
         self._live_policies = LivePolicies(settings.policies, KeptPolicies(settings.data / "policies"), self._policies)
         self._ledger = Ledger(settings.data / "state.db", clock, name)
@@ -114,7 +121,7 @@ class Worker:
         self._services = Services(
             clock=clock,
             keyring=self._keyring,
-            registry=self._registry.current,
+            registry=in_force(self._registry.current, self._states.current),
             redactor=Redactor(self._analyzer.current, settings.secret),
             tokens=self._tokens,
             ledger=self._ledger,
@@ -140,9 +147,17 @@ class Worker:
         )
 
     def _use_registry(self, registry: Registry) -> None:
-        self._services.registry = registry
+        self._put_in_force()
         self._providers.keep(registry.models.values())
         _log.info("the registry %s is in force", registry.digest[:12])
+
+    def _put_in_force(self) -> None:
+        """Serve by git's registry with what has happened to its apps; called by two threads, and the last one counts.
+
+        Each brings what it knows before it comes here, so whoever is last sees what both know.
+        """
+        with self._taking:
+            self._services.registry = in_force(self._registry.current, self._states.current)
 
     def _keep_rules(self, analyzer: Analyzer) -> None:
         """Keep the rules for whoever reads older traces; a full disk must not keep good rules from taking over."""
@@ -182,6 +197,7 @@ class Worker:
         await self._live_policies.start()
         self._ledger.start()
         await self._providers.start({provider.kind for provider in self._registry.current.providers.values()})
+        await asyncio.to_thread(self._keyring.refresh)  # on a busy machine, what was read first is too old by now
         stop = asyncio.Event()
         self._rules_changed.clear()
         watchers = [
@@ -233,7 +249,8 @@ async def open_replay(settings: Settings, environ: Mapping[str, str]) -> AsyncIt
     analyzer = Analyzer.load(settings.redaction, cache=settings.redaction_cache)
     KeptRules(settings.data / "redaction-rules", (settings.secret,)).keep(analyzer.digest, analyzer.files)
     accepted = AcceptedRegistries(settings.data / "registry")
-    registry = LiveRegistry(settings.registry, accepted, lambda: analyzer.profiles, on_findings=_log_findings).current
+    live = LiveRegistry(settings.registry, accepted, lambda: analyzer.profiles, on_findings=_log_findings)
+    registry = in_force(live.current, states_at(settings.data / "state.db"))
     policies = Policies(clock, environ.get)
     rules = LivePolicies(settings.policies, KeptPolicies(settings.data / "policies"), policies)
     ledger = Ledger(settings.data / "state.db", clock, name)
@@ -278,6 +295,10 @@ class _Traces:
         """Return a trace by its id; blocks."""
         return self.open().show(trace_id)
 
+    def query(self, sql: str, parameters: dict[str, Any]) -> list[JsonObject]:
+        """Return the rows of one SELECT over the traces; blocks."""
+        return self.open().query(sql, parameters)
+
     def open(self) -> "TraceReader":
         """Return a reader; blocks where it is the first one."""
         from llmguard.traces.reader import TraceReader  # noqa: PLC0415 - see above
@@ -300,6 +321,8 @@ def _operator_parts(
         keys,
         AuditLog(state, clock),
         SignIns(state, settings.secret, clock),
+        Containments(settings.data, clock, traces.query),
+        Renewals(settings.data, clock),
         lambda name: environ.get(name, "").strip() or None,
         traces.open,
         findings,

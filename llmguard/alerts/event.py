@@ -16,6 +16,7 @@ _PREFIXES: Final[tuple[tuple[str, AlertKind], ...]] = (
     ("com.llmguard.app.", "expiry"),
     ("com.llmguard.anomaly.", "anomaly"),
     ("com.llmguard.overage.", "overage"),
+    ("com.llmguard.containment.", "containment"),
 )
 
 

@@ -16,12 +16,13 @@ _ENDED = frozenset({"retired"})
 def expiry_alerts(registry: Registry, days_before: tuple[int, ...], today: date) -> Iterator[Alert]:
     """Yield an alert for each app whose last day is near; the nearest threshold covers the earlier ones."""
     for app in registry.apps.values():
-        if app.expires is None or app.status in _ENDED or app.expires + _STILL_TOLD < today:
+        last_day = app.last_day
+        if last_day is None or app.status in _ENDED or last_day + _STILL_TOLD < today:
             continue
-        left = (app.expires - today).days
+        left = (last_day - today).days
         reached = sorted(days for days in days_before if left <= days)
         if reached:
-            yield _alert(app, app.expires, left, reached)
+            yield _alert(app, last_day, left, reached)
 
 
 def _alert(app: App, expires: date, left: int, reached: list[int]) -> Alert:
@@ -33,15 +34,19 @@ def _alert(app: App, expires: date, left: int, reached: list[int]) -> Alert:
         when = f"ends today, {expires.isoformat()} (UTC), and from tomorrow its requests are refused"
     else:
         when = f"ends in {left} day{'s' if left > 1 else ''}, on {expires.isoformat()}"
+    what, todo = "approval of the app", f"To renew it: `llmguard apps renew {app.name}`."
+    if app.last_day != app.expires:
+        what, todo = "deprecated app", f"Use instead: {app.instead or 'ask its owner'}."
     return Alert(
         key=f"{key}{nearest}",
         type=EXPIRED if left < 0 else EXPIRING,
         subject=f"app:{app.name}",
         cost_centers=frozenset({app.cost_center}),
         data={
-            "message": f"The approval of the app {app.name} {when}. To renew it, change `expires` in registry.yaml.",
+            "message": f"The {what} {app.name} {when}. {todo}",
             "app": app.name,
             "owner": app.owner,
+            "backup_owner": app.backup_owner,
             "expires": expires.isoformat(),
             "days_left": left,
             "threshold_days": nearest,

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
+from llmguard.alerts.app_events import containment_alerts, departure_alerts, renewal_alerts
 from llmguard.alerts.delivery import Courier
 from llmguard.alerts.event import Alert
 from llmguard.alerts.expiry import expiry_alerts
@@ -26,6 +27,7 @@ from llmguard.domain.clock import Clock
 from llmguard.quota.gate import OverageEvent, OverageGate
 from llmguard.quota.operations import Claim
 from llmguard.quota.store import LedgerStore
+from llmguard.registry.app_states import AppStateStore, in_force
 from llmguard.traces.reader import TraceReader
 
 EPISODE_QUIET: Final = timedelta(hours=24)
@@ -60,6 +62,7 @@ class Watch:
         self._store = AlertStore(data / "state.db", clock)
         self._ledger = LedgerStore(data / "state.db", clock, busy_timeout_seconds=_BUSY_SECONDS)
         self._overage = OverageGate(data / "state.db", clock)
+        self._states = AppStateStore(data / "state.db")
         self._reader = TraceReader(data, at_rest)
         self._courier = Courier(self._store, sender, clock)
         self._version = -1
@@ -76,10 +79,13 @@ class Watch:
         if self._has_changed() or is_new or self._is_time("ledger", _LOOK_ANYWAY_SECONDS):
             self._attempt(lambda: self._raise_all(registry, self._limit_alerts(registry)))
             self._attempt(lambda: self._raise_all(registry, self._overage_alerts(registry)))
+            self._attempt(lambda: self._raise_all(registry, self._app_alerts(registry)))
         if is_new or self._is_time("expiry", _EXPIRY_SECONDS):
             today = self._clock.now().date()
             days = registry.alerts.expiry_days
-            self._attempt(lambda: self._raise_all(registry, expiry_alerts(registry, days, today)))
+            now_in_force = in_force(registry, self._states.read())
+            self._attempt(lambda: self._raise_all(registry, expiry_alerts(now_in_force, days, today)))
+            self._attempt(lambda: self._raise_all(registry, departure_alerts(registry)))
         if self._is_time("forget", _FORGET_SECONDS):
             self._attempt(self._store.forget_old)
         self._attempt(lambda: self._judge_use(registry))
@@ -126,6 +132,11 @@ class Watch:
     def _overage_alerts(self, registry: Registry) -> Iterable[Alert]:
         events = self._overage.events(self._clock.now() - _TOLD_LATE)
         return [_overage_alert(event, registry) for event in events]
+
+    def _app_alerts(self, registry: Registry) -> Iterable[Alert]:
+        since = self._clock.now() - _TOLD_LATE
+        yield from containment_alerts(self._states.containments(since), registry)
+        yield from renewal_alerts(self._states.renewals(since), registry)
 
     def _judge_use(self, registry: Registry) -> None:
         """Once an hour, read what apps did, in a thread; with what was read, raise what is unusual."""

@@ -30,7 +30,15 @@ _PRESET_RULES: Final = frozenset(
 )
 _APP_RULES: Final = frozenset(
     {
-        *("app_expired", "app_not_approved", "origin_not_allowed", "preset_not_allowed", "model_not_found"),
+        *(
+            "app_expired",
+            "app_not_approved",
+            "app_suspended",
+            "app_ownerless",
+            "origin_not_allowed",
+            "preset_not_allowed",
+            "model_not_found",
+        ),
         *("rate_limit_exceeded", "insufficient_quota", "policy_denied", "scope_missing"),
     }
 )
@@ -45,6 +53,8 @@ _RULE_WORDS: Final = {
     "model_not_found": "which presets there are",
     "preset_not_allowed": "which presets the app may use",
     "app_not_approved": "the state of the app in the catalog",
+    "app_suspended": "whether the app was stopped",
+    "app_ownerless": "who answers for the app",
     "app_expired": "until when the app is approved",
     "origin_not_allowed": "from which web pages the app may be called",
     "rate_limit_exceeded": "how much the app may ask in a minute",

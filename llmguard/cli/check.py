@@ -11,6 +11,7 @@ from llmguard.cli.options import as_json_option, place_options, settings_from
 from llmguard.cli.output import print_json
 from llmguard.cli.registry_file import check_files
 from llmguard.policy.rego_files import check_policies
+from llmguard.registry.check import find_gaps
 from llmguard.registry.schema import registry_schema
 
 CASES_FOLDER = "cases"  # beside the registry
@@ -41,7 +42,10 @@ def command(
         return
     settings = settings_from("needed" if live else "optional", **places)
     registry, rules = check_files(settings)
-    findings: list[dict[str, Any]] = [asdict(finding) | {"text": str(finding)} for finding in registry.findings]
+    gaps = find_gaps(settings.registry)
+    findings: list[dict[str, Any]] = [
+        asdict(finding) | {"text": str(finding)} for finding in (*registry.findings, *gaps)
+    ]
     for broken in rules.findings:
         text = f"{settings.redaction.name}/{broken}"
         findings.append({"line": None, "column": None, "value": None} | asdict(broken) | {"text": text})

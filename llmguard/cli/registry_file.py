@@ -1,5 +1,6 @@
 """The registry as commands see it: the file as it is now, checked."""
 
+import sqlite3
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ from llmguard.cli.main import fail
 from llmguard.domain.catalog import App, Registry
 from llmguard.redaction.profiles import RedactionInvalid, load_profiles, read_files
 from llmguard.registry.accepted import AcceptedDamaged, AcceptedRegistries
+from llmguard.registry.app_states import in_force, states_at
 from llmguard.registry.check import Checked, check_registry
 from llmguard.settings import Settings
 
@@ -25,7 +27,7 @@ def check_files(settings: Settings) -> "tuple[Checked, CheckedRules]":
 
 
 def current_registry(settings: Settings) -> Registry:
-    """Return the registry, or end the command with its findings."""
+    """Return the registry, with what has happened to its apps since; or end the command with its findings."""
     try:
         profiles = tuple(load_profiles(read_files(settings.redaction)))
     except RedactionInvalid as error:
@@ -35,7 +37,10 @@ def current_registry(settings: Settings) -> Registry:
         for finding in checked.findings:
             click.echo(str(finding), err=True)
         fail(f"{settings.registry} has {len(checked.findings)} findings; correct them first.")
-    return checked.registry
+    try:
+        return in_force(checked.registry, states_at(settings.data / "state.db"))
+    except (sqlite3.Error, OSError) as error:
+        fail(f"what happened to apps cannot be read from state.db ({type(error).__name__}).")
 
 
 def known_app(registry: Registry, name: str) -> App:

@@ -15,6 +15,7 @@ from llmguard.evidence.erasure import carry_out, retention_order
 from llmguard.quota.workers import WorkerLocks
 from llmguard.redaction.profiles import RedactionInvalid, load_profiles, read_files
 from llmguard.registry.accepted import AcceptedDamaged, AcceptedRegistries
+from llmguard.registry.app_states import in_force, states_at
 from llmguard.registry.check import check_registry
 from llmguard.settings import Settings
 from llmguard.traces.erasing import BEGUN
@@ -73,7 +74,8 @@ class Retaining(Background):
         with suppress(RedactionInvalid):
             profiles = tuple(load_profiles(read_files(settings.redaction)))
         accepted = AcceptedRegistries(settings.data / "registry").presets()
-        return check_registry(settings.registry, profiles=profiles, accepted=accepted).registry
+        registry = check_registry(settings.registry, profiles=profiles, accepted=accepted).registry
+        return None if registry is None else in_force(registry, states_at(settings.data / "state.db"))
 
 
 def is_due(data: Path, now: datetime) -> bool:

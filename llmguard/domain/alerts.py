@@ -5,7 +5,7 @@ from typing import Final, Literal, get_args
 
 from llmguard.domain.money import NANO_PER_USD
 
-AlertKind = Literal["limit", "expiry", "anomaly", "overage"]
+AlertKind = Literal["limit", "expiry", "anomaly", "overage", "containment"]
 Metric = Literal["spend", "tokens", "errors", "refusals", "pii"]
 ALERT_KINDS: Final[tuple[AlertKind, ...]] = get_args(AlertKind)
 METRICS: Final[tuple[Metric, ...]] = get_args(Metric)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, datetime
 from enum import IntEnum
 from typing import Literal
 
@@ -16,7 +16,7 @@ ProviderKind = Literal["echo", "openai", "litellm"]
 ModelMode = Literal["chat", "embedding"]
 ModelApi = Literal["chat_completions", "responses"]
 PresetStatus = Literal["draft", "approved", "deprecated", "retired"]
-AppStatus = Literal["draft", "sandbox", "approved", "suspended", "retired"]
+AppStatus = Literal["draft", "sandbox", "approved", "deprecated", "retired", "suspended"]
 OnViolation = Literal["refuse", "clamp"]
 KeyEnvironment = Literal["production", "sandbox"]
 ScopeKind = Literal["app", "owner", "cost_center"]
@@ -84,6 +84,7 @@ class Model:
     context_tokens: int | None = None
     max_output_tokens: int | None = None
     max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+    sandbox: bool = False  # whether apps in the sandbox may use it
     mode: ModelMode = "chat"  # what it answers: conversations, or texts with their vectors
     api: ModelApi = "chat_completions"  # which of OpenAI's two wires a provider of kind openai is asked by
     weight: int = 1  # its share of the requests, among the targets of one model
@@ -93,6 +94,11 @@ class Model:
     def targets(self) -> tuple["Model", ...]:
         """Every target that answers for this model, itself first."""
         return (self, *self.siblings)
+
+    @property
+    def is_for_sandbox(self) -> bool:
+        """Whether a target may answer apps in the sandbox: echo, or what the CoE says is cheap enough."""
+        return self.sandbox or self.provider.kind == "echo"
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +217,15 @@ class PolicySettings:
 
 @dataclass(frozen=True, slots=True)
 class App:
-    """A micro app in the catalog."""
+    """A micro app in the catalog.
+
+    Attributes:
+        sunset: the last day of a deprecated app.
+        instead: what to use instead of a deprecated or retired app.
+        has_owner: whether anybody answers for it: owner or backup owner, who has not left.
+        contained_at: since when it is contained, which no change of registry.yaml ends.
+        last_day: on which it may be used, in UTC; made of `expires` and, of a deprecated app, `sunset`.
+    """
 
     name: str
     owner: str
@@ -229,11 +243,34 @@ class App:
     support: str | None = None
     runbook: str | None = None
     shared: tuple[QuotaScope, ...] = ()  # limits of its owner and its cost centre, where there are any
+    sunset: date | None = None
+    instead: str | None = None
+    has_owner: bool = True
+    contained_at: datetime | None = None
+    last_day: date | None = field(init=False, default=None)
+
+    def __post_init__(self) -> None:
+        """Find the last day once: each request asks for it."""
+        days = [day for day in (self.expires, self.sunset if self.status == "deprecated" else None) if day is not None]
+        object.__setattr__(self, "last_day", min(days, default=None))
 
     @property
     def scopes(self) -> tuple[QuotaScope, ...]:
         """Everybody whose limits count for this app: itself first."""
         return (QuotaScope("app", self.name, self.quota), *self.shared)
+
+
+@dataclass(frozen=True, slots=True)
+class RenewalPolicy:
+    """How far owners may extend the approval of their apps without the CoE.
+
+    Attributes:
+        longest_days: from the day of the renewal.
+        days_after_end: how long an app can still be renewed once it has ended.
+    """
+
+    longest_days: int = 180
+    days_after_end: int = 14
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,6 +304,8 @@ class Registry:
     retention: RetentionPolicy = field(default_factory=RetentionPolicy)
     identity_providers: Mapping[str, IdentityProvider] = field(default_factory=dict)
     operators: OperatorPolicy | None = None
+    renewal: RenewalPolicy = RenewalPolicy()
+    departed: frozenset[str] = frozenset()  # addresses of people who have left, in small letters
 
     connectors: Mapping[str, Connector] = field(default_factory=dict)
     policies: PolicySettings = PolicySettings()

@@ -5,7 +5,7 @@ import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 from llmguard.domain.catalog import Registry
@@ -20,6 +20,7 @@ from llmguard.traces.reader import TraceReader
 
 _BLOCK_BYTES = 1 << 20
 RETENTION = "llmguard retention"
+_NEVER = datetime(1970, 1, 1, tzinfo=UTC)  # nothing is older
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,15 +48,21 @@ def erasure_order(filters: TraceFilters, *, who: str, reason: str, dry_run: bool
 
 
 def retention_order(registry: Registry, now: datetime, *, who: str = RETENTION, dry_run: bool = False) -> Order:
-    """Return the order to erase the payloads that are older than the registry wants them kept."""
+    """Return the order to erase the payloads that are older than the registry wants them kept.
+
+    Those of an app that is contained stay: they are evidence.
+    """
     policy = registry.retention
-    days = {app.name: policy.days_of(app.name, app.sensitivity.label) for app in registry.apps.values()}
+    ends = {
+        app.name: _NEVER if app.contained_at else end_of(policy.days_of(app.name, app.sensitivity.label), now)
+        for app in registry.apps.values()
+    }
     return Order(
         id=str(uuid.uuid4()),
         kind="retention",
         who=who,
         reason=f"retention of registry {registry.digest[:12]}",
-        ends={name: end_of(count, now).isoformat() for name, count in days.items()},
+        ends={name: end.isoformat() for name, end in ends.items()},
         otherwise=end_of(policy.longest_days, now).isoformat(),
         dry_run=dry_run,
     )

@@ -18,7 +18,7 @@ from llmguard.gateway.services import Services
 from llmguard.gateway.structure import STRUCTURE, structured
 from llmguard.identity.keyring import Credential
 from llmguard.identity.scopes import check_preset, in_scope
-from llmguard.policy.decide import Decision, check_app, decide
+from llmguard.policy.decide import Decision, check_app, check_content, decide
 from llmguard.policy.parameters import MAX_TOKENS
 from llmguard.redaction.redactor import Redacted
 from llmguard.registry.resolve import resolve_preset
@@ -112,6 +112,7 @@ async def redact(services: Services, record: Record, caller: Caller, preset: Pre
     redactor = services.redactor
     redacted = await redactor.redact(request, app=caller.app.name, profile=preset.redaction)
     record.redacted(redactor, redacted)
+    check_content(caller.app, redacted.entities)
     return redacted
 
 

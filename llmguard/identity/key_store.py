@@ -47,6 +47,7 @@ _RETIRE_SECRETS = """
 UPDATE key_secrets SET retires_at = MIN(COALESCE(retires_at, :retires_at), :retires_at) WHERE key_id = :key_id"""
 _ROTATED = "UPDATE keys SET rotated_at = ?, rotated_by = ? WHERE key_id = ?"
 _REKEY = "UPDATE OR IGNORE key_secrets SET digest = ? WHERE digest = ?"
+_IN_FORCE = "SELECT key_id FROM keys WHERE app = ? AND revoked_at IS NULL ORDER BY key_id"
 _REVOKE = "UPDATE keys SET revoked_at = ?, revoked_by = ? WHERE key_id = ?"
 _USED = "UPDATE keys SET last_used_at = MAX(COALESCE(last_used_at, ''), ?) WHERE key_id = ?"
 _LIST = """
@@ -305,6 +306,20 @@ class KeyStore:
             yield connection  # an exception closes the connection, which rolls back
             connection.execute(_RAISE_REVISION)
             connection.execute("COMMIT")
+
+
+def revoke_all(connection: sqlite3.Connection, app: str, now: datetime, *, who: str) -> tuple[str, ...]:
+    """End every key of an app, in a transaction that the caller has begun as a writer; return their ids.
+
+    Raises:
+        sqlite3.Error: nothing was changed; the caller's transaction must not be committed.
+    """
+    key_ids = tuple(key_id for (key_id,) in connection.execute(_IN_FORCE, (app,)))
+    for key_id in key_ids:
+        connection.execute(_REVOKE, (_text(now), who, key_id))
+        append(connection, now, who=who, what="key.revoked", subject=key_id, app=app)
+    connection.execute(_RAISE_REVISION)
+    return key_ids
 
 
 def _read_revision(connection: sqlite3.Connection) -> int:

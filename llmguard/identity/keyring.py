@@ -14,7 +14,7 @@ watcher stores the digest under the present one once the key was used, and its o
 import asyncio
 import hmac
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -65,14 +65,28 @@ class _Snapshot:
 class Keyring:
     """All keys of one worker, in memory."""
 
-    def __init__(self, store: KeyStore, clock: Clock, mint: TokenMint | None = None) -> None:
-        """Read all keys once; `mint` reads the tokens that stand for a key.
+    def __init__(
+        self,
+        store: KeyStore,
+        clock: Clock,
+        mint: TokenMint | None = None,
+        *,
+        beside: Sequence[Callable[[], None]] = (),
+    ) -> None:
+        """Read all keys once.
+
+        Args:
+            store: where they are.
+            clock: by which they end.
+            mint: reads the tokens that stand for a key.
+            beside: reads what else decides who is let in, and raises when it cannot: then nobody is, as for keys.
 
         Raises:
             sqlite3.Error: the store cannot be read.
         """
         self._store = store
         self._mint = mint
+        self._beside = beside
         self._digest_keys = (store.digest_key, *store.previous_digest_keys)
         self._to_rekey: dict[bytes, bytes] = {}  # digest under a previous secret -> under the present one
         self._used: dict[str, datetime] = {}  # since they were last written
@@ -147,6 +161,8 @@ class Keyring:
         if (self._clock.ticks() - self._used_written_ticks) / _NANO >= _WRITE_USE_SECONDS:
             self._write_use_or_warn()
         before = self._clock.ticks()  # confirmed as of the start of the reading, not of its end
+        for refresh in self._beside:
+            refresh()
         current = self._snapshot
         if self._store.revision() == current.revision:
             self._snapshot = replace(current, confirmed_ticks=before)

@@ -15,6 +15,10 @@ from llmguard.domain.operators import Operator, OperatorRefused
 Action = Literal[
     "console.open",
     "apps.read",
+    "apps.renew",
+    "apps.contain",
+    "apps.lift",
+    "leaks.read",
     "presets.read",
     "rules.read",
     "rules.try",
@@ -54,6 +58,12 @@ _OWNERS: Final[tuple[Role, ...]] = ("builder", "owner")
 MATRIX: Final[dict[Action, Permission]] = {
     "console.open": Permission("sign in, and see who one is", _ALL),
     "apps.read": Permission("see apps of the catalog", ("coe", "finance", "responder", "auditor"), _OWNERS),
+    "apps.renew": Permission(
+        "extend the approval of an app, as far as registry.yaml lets owners", ("coe",), ("owner",)
+    ),
+    "apps.contain": Permission("stop an app at once, and end its keys", ("coe", "responder"), ("owner",)),
+    "apps.lift": Permission("end a containment", ("coe",)),
+    "leaks.read": Permission("see which apps may write to a connector", ("coe", "responder", "auditor")),
     "presets.read": Permission("see presets and models", _ALL),
     "rules.read": Permission("see redaction rules and policies", ("coe", "responder", "auditor")),
     "rules.try": Permission("try redaction rules and policies on a text", ("coe", "responder")),

@@ -90,7 +90,8 @@ def check_preset(caller: Caller, preset: Preset) -> None:
     if scope.environment == "sandbox" and not _answers_in_sandbox(preset):
         raise Refusal(
             "scope_missing",
-            f"Key {caller.key_id} is for the sandbox, where only echo models answer, and {preset.id} has another.",
+            f"Key {caller.key_id} is for the sandbox, where only echo models, and those for the sandbox, "
+            f"answer, and {preset.id} has another.",
             hint=f"Use a preset with the echo model, or {_ASK}",
             param="model",
         )
@@ -115,7 +116,7 @@ def may_use(scope: KeyScope | None, preset: Preset) -> bool:
 
 
 def _answers_in_sandbox(preset: Preset) -> bool:
-    return any(target.provider.kind == "echo" for target in preset.model.targets)
+    return any(target.is_for_sandbox for target in preset.model.targets)
 
 
 def _both(held: tuple[str, ...] | None, wanted: tuple[str, ...] | None, what: str) -> tuple[str, ...] | None:

@@ -5,7 +5,7 @@ the request. The CoE's own rules, in `judge.py`, come after them.
 """
 
 import re
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
@@ -18,14 +18,15 @@ from llmguard.policy.parameters import (
     PARAMETER,
     PREVIOUS_RESPONSE,
     Violation,
-    asks_for_tools,
     asks_nothing,
     is_keepable,
     keepable,
     settle_parameters,
+    tool_names,
+    tool_violations,
 )
 
-POLICY_DIGEST = "builtin-2"  # the rules in this package; raise it when a rule decides differently
+POLICY_DIGEST = "builtin-3"  # the rules in this package; raise it when a rule decides differently
 _DEFAULT_OUTPUT_TOKENS = 4096  # the allowance where neither preset nor model names a limit: a quota needs one
 # By the type of a part, or by what it carries: the setting of the preset that allows it, and the word for it.
 _MEDIA_PARTS = {
@@ -38,6 +39,7 @@ _KIND = re.compile(r"[a-z][a-z_]{0,39}")  # OpenAI's types look so; anything els
 _MODEL = re.compile(r"([a-z0-9._/:-]+)(?:@[1-9][0-9]{0,8})?")
 _PLAIN_WORDS = frozenset({"none", "auto", "required", "default", "medium"})  # OpenAI's own, of built-in rules
 _MOST_KEPT = 10**15
+_HARMLESS = frozenset({"LOCATION", "URL"})  # in any text, and about nobody; all else that is found is confidential
 _TEXT_PARTS = frozenset({"text", "refusal", "input_text", "output_text"})
 
 
@@ -125,12 +127,21 @@ def check_app(app: App, *, today: date, origin: str | None) -> None:
     refuse(objections)
 
 
+def check_content(app: App, entities: Mapping[str, int]) -> None:
+    """Refuse what was found in a request, by type, that this app may not send.
+
+    Raises:
+        Refusal: content_blocked.
+    """
+    refuse(tuple(sandbox_objections(app, entities)))
+
+
 def decide(app: App, preset: Preset, request: ChatRequest) -> Decision:
     """Return what the rules say about this request; never raises, so that all reasons reach the trace."""
     settled = settle_parameters(preset, request.parameters, request.spoken)
     violations = (
         *settled.violations,
-        *tool_violations(preset, request),
+        *tool_violations(preset, request.parameters),
         *part_violations(preset, request),
         *state_violations(preset, request),
     )
@@ -153,30 +164,6 @@ def default_output_tokens(preset: Preset) -> int:
     if rule is not None and rule.maximum is not None:
         return int(rule.maximum)
     return preset.model.max_output_tokens or _DEFAULT_OUTPUT_TOKENS
-
-
-def tool_violations(preset: Preset, request: ChatRequest) -> Iterator[Violation]:
-    """Yield what the request asks of tools that the preset does not allow."""
-    if preset.tools == "allowed":
-        return
-    parameters = request.parameters
-    if preset.tools == "forbidden":
-        for parameter in ("tools", "functions", "tool_choice", "function_call", "parallel_tool_calls"):
-            if asks_for_tools(parameters, parameter):
-                yield Violation(
-                    parameter,
-                    f"the preset {preset.id} forbids tools",
-                    f"Leave {parameter} out, or ask {preset.owner}, who owns the preset, for one with tools.",
-                )
-        return
-    allowed = ", ".join(preset.tools)
-    for parameter, name in _tool_names(parameters):
-        if name not in preset.tools:
-            yield Violation(
-                parameter,
-                f"the preset {preset.id} allows the tools {allowed}, and another one was sent",
-                f"Send only {allowed}, or ask {preset.owner}, who owns the preset, to add the tool.",
-            )
 
 
 def part_violations(preset: Preset, request: ChatRequest) -> Iterator[Violation]:
@@ -225,50 +212,51 @@ def _kinds(part: dict[str, Any]) -> Iterator[str]:
     yield from (medium for medium in _MEDIA if medium in part)
 
 
-def _tool_names(parameters: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    for tool in parameters.get("tools") or ():
-        yield "tools", _name_of(tool)
-    for function in parameters.get("functions") or ():
-        yield "functions", _name_of({"type": "function", "function": function})
-    choice = parameters.get("tool_choice")
-    if isinstance(choice, dict):
-        listed = choice.get("allowed_tools")
-        tools = listed.get("tools") if isinstance(listed, dict) else [choice]
-        for tool in tools if isinstance(tools, list) else [tools]:
-            yield "tool_choice", _name_of(tool)
-    called = parameters.get("function_call")
-    if isinstance(called, dict):
-        yield "function_call", _name_of({"type": "function", "function": called})
-
-
-def _name_of(tool: Any) -> str:
-    """Return a tool's name; a tool of the provider's own, such as web search, goes by its type.
-
-    A tool that says more of itself than its type has room for has no name here, so that no list allows it.
-    """
-    if not isinstance(tool, dict):
-        return ""
-    kind = tool.get("type", "function")
-    if kind in ("function", "custom"):
-        body = tool.get(kind)
-        return str(body.get("name")) if isinstance(body, dict) and set(tool) <= {"type", kind} else ""
-    return str(kind) if set(tool) == {"type"} else ""
-
-
 def app_objections(app: App, today: date) -> Iterator[Objection]:
     """Yield what stands against the app as a whole."""
-    if app.status in ("draft", "suspended", "retired"):
+    owner = f"{app.owner}, who owns the app" if app.owner and app.has_owner else "whoever built the app"
+    if app.contained_at is not None:
+        yield Objection(
+            "app_suspended",
+            f"The app {app.name} was stopped on {app.contained_at:%d %B %Y at %H:%M} UTC.",
+            f"Ask {owner}, or the CoE what happened. Only the CoE can start it again.",
+        )
+    elif app.status == "suspended":
+        yield Objection(
+            "app_suspended",
+            f"The app {app.name} is suspended in the catalog.",
+            f"Ask {owner}, or the CoE what happened to it.",
+        )
+    elif app.status in ("draft", "retired"):
+        instead = f" Use instead: {app.instead}." if app.instead else ""
         yield Objection(
             "app_not_approved",
-            f"The app {app.name} is {app.status} in the catalog.",
-            f"Ask the CoE to approve it, or {app.owner}, who owns the app, what happened to it.",
+            f"The app {app.name} is {app.status} in the catalog.{instead}",
+            f"Ask the CoE to approve it, or {owner}, what happened to it.",
         )
-    if app.expires is not None and app.expires < today:
+    if not app.has_owner:
         yield Objection(
-            "app_expired",
-            f"The app {app.name} expired on {app.expires:%d %B %Y}.",
-            f"Ask {app.owner}, who owns the app, to renew it with the CoE.",
+            "app_ownerless",
+            f"Nobody answers for the app {app.name}: it has no owner and no backup owner, or they have left.",
+            "Ask the CoE to name a new owner in registry.yaml.",
         )
+    if app.last_day is not None and app.last_day < today:
+        yield _ended(app, app.last_day)
+
+
+def _ended(app: App, last_day: date) -> Objection:
+    if app.last_day == app.expires:
+        return Objection(
+            "app_expired",
+            f"The app {app.name} expired on {last_day:%d %B %Y}.",
+            f"Ask {app.owner}, who owns the app, to renew it: `llmguard apps renew {app.name}`, or with the CoE.",
+        )
+    instead = f" Use instead: {app.instead}." if app.instead else ""
+    return Objection(
+        "app_expired",
+        f"The app {app.name} was deprecated, and ended on {last_day:%d %B %Y}.{instead}",
+        f"Ask {app.owner}, who owns the app, what to use instead.",
+    )
 
 
 def origin_objections(app: App, origin: str | None) -> Iterator[Objection]:
@@ -294,11 +282,11 @@ def target_objections(app: App, preset: Preset) -> Iterator[Objection]:
             f"Use a preset for {app.sensitivity.label} data, or ask {preset.owner}, who owns the preset.",
             "model",
         )
-    if app.status == "sandbox" and all(target.provider.kind != "echo" for target in (model, *model.siblings)):
+    if app.status == "sandbox" and not any(target.is_for_sandbox for target in model.targets):
         yield Objection(
             "app_not_approved",
-            f"The app {app.name} is still in the sandbox, where only presets with the echo model answer.",
-            f"Try it with an echo preset, or ask the CoE to approve the app. Its owner is {app.owner}.",
+            f"The app {app.name} is in the sandbox, where only echo models, and those for the sandbox, answer.",
+            f"Try it with such a preset, or ask the CoE to approve the app. Its owner is {app.owner}.",
             "model",
         )
 
@@ -320,9 +308,27 @@ def allowed_models(app: App, preset: Preset) -> tuple[Model, ...]:
     """Return the targets to try in order: of the preset's model, then of fallbacks approved for this app's data."""
     models = (preset.model, *(model for model in preset.fallbacks if app.sensitivity <= model.max_sensitivity))
     targets = tuple(target for model in models for target in (model, *model.siblings))
-    if app.status == "sandbox" and any(target.provider.kind == "echo" for target in targets):
-        return tuple(target for target in targets if target.provider.kind == "echo")
+    if app.status == "sandbox" and any(target.is_for_sandbox for target in targets):
+        return tuple(target for target in targets if target.is_for_sandbox)
     return targets
+
+
+def sandbox_objections(app: App, entities: Mapping[str, int]) -> Iterator[Objection]:
+    """Yield an objection when a request of an app in the sandbox carries personal data or secrets.
+
+    Args:
+        app: whose request it is.
+        entities: what was found in it, by type.
+    """
+    found = sorted(set(entities) - _HARMLESS) if app.status == "sandbox" else ()
+    if found:
+        yield Objection(
+            "content_blocked",
+            f"The app {app.name} is in the sandbox, where only made-up data may be used, and the request carries "
+            f"{', '.join(found)}.",
+            "Use made-up data: `llmguard sandbox data --rows 100`. For real data, ask the CoE to approve the app.",
+            "messages",
+        )
 
 
 def asked_facts(request: ChatRequest, presets: Container[str], words: Container[Any]) -> JsonObject:
@@ -339,7 +345,7 @@ def asked_facts(request: ChatRequest, presets: Container[str], words: Container[
     model = _MODEL.fullmatch(request.model)
     facts: JsonObject = {"model": request.model if model and model[1] in presets else None}
     tools: dict[str, list[str]] = {}
-    for parameter, name in _tool_names(request.parameters):
+    for parameter, name in tool_names(request.parameters):
         tools.setdefault(parameter, []).append(name if name in words else "?")
     parameters: JsonObject = {}
     for name, value in request.parameters.items():

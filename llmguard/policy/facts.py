@@ -60,7 +60,7 @@ FACTS: Final[dict[str, dict[str, Fact]]] = {
         "backup_owner": Fact("text", "lee@example.com", "who answers when the owner is away"),
         "team": Fact("text", "finance-ops", "the team it belongs to"),
         "cost_center": Fact("text", "4711", "who pays"),
-        "status": Fact("text", "approved", "sandbox or approved; others never come this far"),
+        "status": Fact("text", "approved", "sandbox, approved or deprecated; others never come this far"),
         "ticket": Fact("text", "GOV-118", "where it was approved"),
         "sensitivity": Fact("text", "internal", "its class: public, internal, confidential or restricted"),
         "sensitivity_rank": Fact(

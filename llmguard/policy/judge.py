@@ -146,8 +146,9 @@ class Policies:
         if in_force.evaluator is None:
             return Judgement(Verdict(), facts, in_force.digest, 0, has_rules=False)
         local = self._clock.now().astimezone(ZoneInfo(app.quota.time_zone))
-        # The status is not always that of the catalog: a key for the sandbox puts its app there.
-        key = (registry.digest, app.name, app.status, preset.name, preset.version, facts, local.toordinal(), local.hour)
+        # Neither is always that of the catalog: a key for the sandbox puts its app there, and owners renew approvals.
+        standing = (app.name, app.status, app.expires)
+        key = (registry.digest, standing, preset.name, preset.version, facts, local.toordinal(), local.hour)
         remembered = in_force.remembered.get(key)
         if remembered is not None and remembered[1] >= began:
             in_force.remembered.move_to_end(key)

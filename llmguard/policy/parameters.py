@@ -1,7 +1,7 @@
 """The preset's parameter rules: what an app may set, what is locked, what is clamped."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,7 +70,7 @@ class Settled:
 def settle_parameters(preset: Preset, asked: JsonObject, spoken: Mapping[str, str] | None = None) -> Settled:
     """Return the parameters of a request under its preset: checked, clamped where allowed, with defaults filled in.
 
-    Tools and state at the provider are left to `rules.py`; they pass through here untouched.
+    Tools and state at the provider pass through here untouched: see `tool_violations`, and `decide.py`.
 
     Args:
         preset: whose rules they are.
@@ -137,6 +137,60 @@ def asks_for_tools(asked: JsonObject, name: str) -> bool:
     if has_tools(asked):
         return value not in (None, "none", False)
     return isinstance(value, dict) or value == "required"
+
+
+def tool_violations(preset: Preset, parameters: JsonObject) -> Iterator[Violation]:
+    """Yield what the request asks of tools that the preset does not allow."""
+    if preset.tools == "allowed":
+        return
+    if preset.tools == "forbidden":
+        for parameter in ("tools", "functions", "tool_choice", "function_call", "parallel_tool_calls"):
+            if asks_for_tools(parameters, parameter):
+                yield Violation(
+                    parameter,
+                    f"the preset {preset.id} forbids tools",
+                    f"Leave {parameter} out, or ask {preset.owner}, who owns the preset, for one with tools.",
+                )
+        return
+    allowed = ", ".join(preset.tools)
+    for parameter, name in tool_names(parameters):
+        if name not in preset.tools:
+            yield Violation(
+                parameter,
+                f"the preset {preset.id} allows the tools {allowed}, and another one was sent",
+                f"Send only {allowed}, or ask {preset.owner}, who owns the preset, to add the tool.",
+            )
+
+
+def tool_names(parameters: JsonObject) -> Iterator[tuple[str, str]]:
+    """Yield the tools that a request names, each with the parameter that does."""
+    for tool in parameters.get("tools") or ():
+        yield "tools", _name_of(tool)
+    for function in parameters.get("functions") or ():
+        yield "functions", _name_of({"type": "function", "function": function})
+    choice = parameters.get("tool_choice")
+    if isinstance(choice, dict):
+        listed = choice.get("allowed_tools")
+        tools = listed.get("tools") if isinstance(listed, dict) else [choice]
+        for tool in tools if isinstance(tools, list) else [tools]:
+            yield "tool_choice", _name_of(tool)
+    called = parameters.get("function_call")
+    if isinstance(called, dict):
+        yield "function_call", _name_of({"type": "function", "function": called})
+
+
+def _name_of(tool: Any) -> str:
+    """Return a tool's name; a tool of the provider's own, such as web search, goes by its type.
+
+    A tool that says more of itself than its type has room for has no name here, so that no list allows it.
+    """
+    if not isinstance(tool, dict):
+        return ""
+    kind = tool.get("type", "function")
+    if kind in ("function", "custom"):
+        body = tool.get(kind)
+        return str(body.get("name")) if isinstance(body, dict) and set(tool) <= {"type", kind} else ""
+    return str(kind) if set(tool) == {"type"} else ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,9 @@ class WebhookEntry(Entry):
         description="Name of the environment variable that holds the signing secret (whsec_…). Never the secret itself."
     )
     types: list[AlertKind] = Field(
-        [*ALERT_KINDS], min_length=1, description="Which alerts: limit, expiry, anomaly, overage; default: all."
+        [*ALERT_KINDS],
+        min_length=1,
+        description="Which alerts: limit, expiry, anomaly, overage, containment; default: all.",
     )
     cost_centers: list[Text] | None = Field(
         None, min_length=1, description='Only alerts about these cost centers, in quotes, as in "4711"; default: all.'

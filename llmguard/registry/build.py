@@ -19,22 +19,22 @@ from llmguard.domain.catalog import (
     Quota,
     QuotaScope,
     Registry,
+    RenewalPolicy,
     ReplayPolicy,
     Sensitivity,
 )
 from llmguard.domain.money import UNKNOWN_PRICE, Price, ServiceTier, TokenKind, Variant, to_nano_usd
 from llmguard.registry.alert_policy import alert_policy
+from llmguard.registry.app_entries import AppEntry, QuotaEntry, QuotasEntry
+from llmguard.registry.app_policy import has_owner
 from llmguard.registry.document import Document
 from llmguard.registry.entries import (
-    AppEntry,
     ModelEntry,
     OverageEntry,
     PoliciesEntry,
     PresetEntry,
     PriceEntry,
     ProviderEntry,
-    QuotaEntry,
-    QuotasEntry,
     RatesEntry,
     RegistryFile,
     ReplayEntry,
@@ -52,6 +52,7 @@ def build_registry(file: RegistryFile, document: Document, digest: str, prices: 
     """Return the registry of a file without problems; `digest` is that of its content."""
     providers = {name: _provider(name, entry) for name, entry in file.providers.items()}
     models = {name: _model(name, entry, providers, prices) for name, entry in file.models.items()}
+    departed = frozenset(person.casefold() for person in file.departed)
     presets = sorted(
         (_preset(entry, models, document.preset_digests[index]) for index, entry in enumerate(file.presets)),
         key=lambda preset: (preset.name, preset.version),
@@ -61,7 +62,7 @@ def build_registry(file: RegistryFile, document: Document, digest: str, prices: 
         providers=providers,
         models=models,
         presets={name: tuple(versions) for name, versions in groupby(presets, key=lambda preset: preset.name)},
-        apps={name: _app(name, entry, file.quotas) for name, entry in file.apps.items()},
+        apps={name: _app(name, entry, file, departed) for name, entry in file.apps.items()},
         overage=_overage(file.overage),
         alerts=alert_policy(file.alerts),
         replay=_replay(file.replay),
@@ -73,6 +74,8 @@ def build_registry(file: RegistryFile, document: Document, digest: str, prices: 
             for name, entry in file.connectors.items()
         },
         policies=_policies(file.policies),
+        renewal=RenewalPolicy(**file.renewal.model_dump()),
+        departed=departed,
     )
 
 
@@ -142,6 +145,7 @@ def _target(name: str, entry: ModelEntry, target: TargetEntry, provider: Provide
         weight=target.weight,
         api=entry.api,
         max_sensitivity=Sensitivity[entry.max_sensitivity.upper()],
+        sandbox=entry.sandbox == "allowed",
         price=price,
         context_tokens=entry.context_tokens or (facts.context_tokens if facts else None),
         max_output_tokens=entry.max_output_tokens or (facts.max_output_tokens if facts else None),
@@ -208,7 +212,7 @@ def _rule(entry: RuleEntry) -> ParameterRule:
     )
 
 
-def _app(name: str, entry: AppEntry, quotas: QuotasEntry) -> App:
+def _app(name: str, entry: AppEntry, file: RegistryFile, departed: frozenset[str]) -> App:
     return App(
         name=name,
         owner=entry.owner,
@@ -225,7 +229,10 @@ def _app(name: str, entry: AppEntry, quotas: QuotasEntry) -> App:
         expires=entry.expires,
         support=entry.support,
         runbook=entry.runbook,
-        shared=tuple(_shared(entry, quotas)),
+        shared=tuple(_shared(entry, file.quotas)),
+        sunset=entry.sunset,
+        instead=entry.instead,
+        has_owner=has_owner(entry.owner, entry.backup_owner, departed),
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from llmguard.domain.catalog import Registry
+from llmguard.registry.app_policy import app_gaps
 from llmguard.registry.build import build_registry
 from llmguard.registry.digest import content_digest
 from llmguard.registry.document import Document
@@ -73,6 +74,18 @@ def check_source(
         return Checked(None, _located(file, text, reading, problems))
     digest = content_digest(reading.content)
     return Checked(build_registry(checked_file, document, digest, prices), ())
+
+
+def find_gaps(path: Path) -> tuple[Finding, ...]:
+    """Return what apps lack in the state that they are in; nothing for a file that cannot be read: it has findings."""
+    try:
+        text, problem = _decode(path.read_bytes())
+    except OSError:
+        return ()
+    reading = _read(text) if problem is None else None
+    if reading is None or not reading.is_readable:
+        return ()
+    return _located(shown_path(path), text, reading, list(app_gaps(Document(reading.content, None))))
 
 
 def unreadable(file: str, error: OSError) -> Checked:

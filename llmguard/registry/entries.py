@@ -5,8 +5,6 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from llmguard.domain.catalog import (
-    DEFAULT_TIME_ZONE,
-    AppStatus,
     ConnectorDirection,
     ConnectorStorage,
     MediaRule,
@@ -17,6 +15,14 @@ from llmguard.domain.catalog import (
     ProviderKind,
 )
 from llmguard.registry.alert_entries import ALERT_ENTRIES, AlertsEntry
+from llmguard.registry.app_entries import (
+    AppEntry,
+    QuotaEntry,
+    QuotasEntry,
+    RenewalEntry,
+    SensitivityWord,
+    SharedQuotaEntry,
+)
 from llmguard.registry.entry import Entry
 from llmguard.registry.fields import (
     BaseUrl,
@@ -24,23 +30,16 @@ from llmguard.registry.fields import (
     IsoDate,
     ModelName,
     Name,
-    Origin,
     ParameterName,
     PresetId,
-    PresetReference,
     Scalar,
     Text,
-    TimeZone,
     ToolsField,
     Usd,
-    UsdAboveZero,
-    WebAddress,
 )
 from llmguard.registry.identity_entries import IDENTITY_ENTRIES, IdentityProviderEntry, OperatorsEntry
 from llmguard.registry.parameters import PARAMETERS
 from llmguard.registry.retention_entries import RETENTION_ENTRIES, RetentionEntry
-
-SensitivityWord = Literal["public", "internal", "confidential", "restricted"]
 
 
 class CircuitEntry(Entry):
@@ -122,6 +121,7 @@ class ModelEntry(Entry):
         None, min_length=1, max_length=50, description="Several places where the same model answers, by weight."
     )
     max_sensitivity: SensitivityWord = Field(description="The most sensitive data that this model may see.")
+    sandbox: MediaRule = Field("forbidden", description="allowed: cheap enough that apps in the sandbox may use it.")
     price: PriceEntry | None = Field(None, description="Default: the price in LiteLLM's map, if the target is in it.")
     unknown_price: Literal["refused", "allowed"] = Field(
         "refused",
@@ -204,31 +204,6 @@ class PresetEntry(Entry):
     successor: PresetId | None = Field(None, description="name@version to use instead.")
 
 
-class QuotaEntry(Entry):
-    """Limits; what is left out is not limited."""
-
-    requests_per_minute: int | None = Field(None, gt=0, description="Requests in a minute.")
-    tokens_per_minute: int | None = Field(None, gt=0, description="Tokens, in and out, in a minute.")
-    tokens_per_day: int | None = Field(None, gt=0, description="Tokens, in and out, in a calendar day.")
-    tokens_per_month: int | None = Field(None, gt=0, description="Tokens, in and out, in a calendar month.")
-    usd_per_month: UsdAboveZero | None = Field(None, description="US dollars in a calendar month.")
-
-
-class SharedQuotaEntry(QuotaEntry):
-    """Limits that several apps share, each request counting for all of them."""
-
-    time_zone: TimeZone = Field(DEFAULT_TIME_ZONE, description="By whose calendar days and months run; default: UTC.")
-
-
-class QuotasEntry(Entry):
-    """Limits beside those of each app: a request needs room in all of them."""
-
-    owners: dict[Text, SharedQuotaEntry] = Field({}, description="All apps of an owner together, by e-mail address.")
-    cost_centers: dict[Text, SharedQuotaEntry] = Field(
-        {}, description='All apps of a cost center together; in quotes, as in "4711".'
-    )
-
-
 class OverageEntry(Entry):
     """Who decides when an app asks for more than its quota."""
 
@@ -248,28 +223,6 @@ class ReplayEntry(Entry):
     cost_center: Text = Field(description='Who pays for live replays; in quotes, as in "4711".')
     responders: dict[Text, SharedQuotaEntry] = Field(
         min_length=1, description="What each may use, by e-mail address, as in fin@example.com: {usd_per_month: 5}."
-    )
-
-
-class AppEntry(Entry):
-    """A micro app in the catalog."""
-
-    owner: Text = Field(description="Who answers for the app: an e-mail address.")
-    backup_owner: Text | None = Field(None, description="Who answers when the owner is away.")
-    team: Text | None = Field(None, description="The team it belongs to.")
-    cost_center: Text = Field(description='Who pays; in quotes, as in "4711".')
-    status: AppStatus = Field(description="draft, sandbox (echo only), approved, suspended or retired.")
-    ticket: Text | None = Field(None, description="Where it was approved, as in GOV-118.")
-    sensitivity: SensitivityWord = Field(description="The most sensitive data that the app handles.")
-    connectors: list[Text] = Field([], description="Systems that the app reads or writes.")
-    origins: list[Origin] = Field([], description="Web origins whose pages may call with this app's key.")
-    expires: IsoDate | None = Field(None, description="Last day of the app's approval.")
-    support: Text | None = Field(None, description="When somebody helps, as in business-hours.")
-    runbook: WebAddress | None = Field(None, description="What to do when it does not work.")
-    presets: list[PresetReference] = Field(description="Presets that it may use: name (all versions) or name@version.")
-    quota: QuotaEntry = Field(description="What it may use.")
-    time_zone: TimeZone = Field(
-        DEFAULT_TIME_ZONE, description="By whose calendar the days and months of its quota run; default: UTC."
     )
 
 
@@ -317,6 +270,12 @@ class RegistryFile(Entry):
     alerts: AlertsEntry = Field(
         AlertsEntry.model_validate({}), description="Webhooks for limits, expiring apps, overage and unusual use."
     )
+    renewal: RenewalEntry = Field(
+        RenewalEntry.model_validate({}), description="How far owners may extend the approval of their apps."
+    )
+    departed: list[Text] = Field(
+        [], description="E-mail addresses of people who have left; an app with nobody else to answer for it is refused."
+    )
     replay: ReplayEntry | None = Field(None, description="Who may replay traces live, each with a budget.")
     retention: RetentionEntry = Field(
         RetentionEntry.model_validate({}), description="How long requests and answers are kept; figures stay."
@@ -361,6 +320,7 @@ _ENTRIES: dict[tuple[str, ...], type[Entry]] = {
     ("quotas",): QuotasEntry,
     ("quotas", "owners", "*"): SharedQuotaEntry,
     ("quotas", "cost_centers", "*"): SharedQuotaEntry,
+    ("renewal",): RenewalEntry,
     ("overage",): OverageEntry,
     ("overage", "second_approver_above"): QuotaEntry,
     ("replay",): ReplayEntry,

@@ -35,7 +35,7 @@ _HEAD: Final = """\
 # The request is redacted. What is deleted under `expect` is not checked.
 """
 # Refusals that the registry alone decides, on what the trace of a refused request keeps.
-_BY_APP: Final = frozenset({"app_not_approved", "app_expired"})
+_BY_APP: Final = frozenset({"app_not_approved", "app_suspended", "app_ownerless", "app_expired"})
 _BY_PRESET: Final = frozenset({"preset_not_allowed", "preset_retired", "model_not_found", "sensitivity_not_allowed"})
 
 

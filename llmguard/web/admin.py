@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 from fastapi import APIRouter, Depends, Query
 
 from llmguard.audit.log import AuditLog, Entry
+from llmguard.catalog.containment import Containments
 from llmguard.catalog.facts import standing_json
 from llmguard.catalog.overage import grant_json
+from llmguard.catalog.renewal import Renewals
 from llmguard.domain.chat import JsonObject
 from llmguard.gateway.services import Services
 from llmguard.identity.access import AccessDesk
@@ -22,6 +24,7 @@ from llmguard.identity.roles import MATRIX, reach_of
 from llmguard.identity.sign_ins import SignIns
 from llmguard.registry.finding import Finding
 from llmguard.web.admin_access import access_router
+from llmguard.web.admin_apps import apps_router
 from llmguard.web.admin_keys import keys_router
 from llmguard.web.admin_overage import overage_router
 from llmguard.web.console.layout import Console
@@ -46,6 +49,8 @@ class OperatorParts:
         keys: of apps, at rest.
         audit: what people did.
         sign_ins: those under way at the identity provider.
+        containments: of apps.
+        renewals: of apps, by their owners.
         variable: returns an environment variable, for the secret of llmguard's client there.
         open_traces: gives a reader of traces; may block, since the first one loads DuckDB.
         findings: what is wrong with registry.yaml as it is now.
@@ -56,6 +61,8 @@ class OperatorParts:
     keys: KeyStore
     audit: AuditLog
     sign_ins: SignIns
+    containments: Containments
+    renewals: Renewals
     variable: Callable[[str], str | None]
     open_traces: Callable[[], "TraceReader"]
     findings: Callable[[], Sequence[Finding]]
@@ -68,6 +75,7 @@ def operator_routers(services: Services, parts: OperatorParts, openid: OpenIdPro
         _catalog_router(guard),
         _audit_router(guard, parts.audit),
         access_router(guard, parts.desk),
+        apps_router(guard, parts.containments, parts.renewals),
         keys_router(guard, parts.keys),
         overage_router(guard),
         SignIn(guard).router(),
@@ -107,6 +115,8 @@ def _catalog_router(guard: Guard) -> APIRouter:
                 "status": app.status,
                 "sensitivity": app.sensitivity.label,
                 "expires": app.expires,
+                "last_day": app.last_day,
+                "contained_at": app.contained_at,
                 "presets": app.presets,
                 "ticket": app.ticket,
             }

@@ -2,7 +2,8 @@
 
 import math
 import re
-from datetime import datetime
+from datetime import UTC, datetime, time, timedelta
+from email.utils import format_datetime
 
 from llmguard.domain.catalog import App
 from llmguard.domain.errors import GuardError
@@ -22,11 +23,12 @@ _MACHINE_ID = re.compile(
 # Source: W3C Trace Context, 3.2 (version 00, and later ones read as 00); ff is no version, zeros are no id.
 _TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?")
 _DEFAULT_WAIT_SECONDS = 1.0
+_END_IS_NEAR_DAYS = 14
 _EXPOSED = (
     b"x-request-id, x-llmguard-trace-id, x-llmguard-preset, x-llmguard-adjusted, x-llmguard-redactions, "
     b"x-ratelimit-limit-requests, x-ratelimit-remaining-requests, x-ratelimit-reset-requests, "
     b"x-ratelimit-limit-tokens, x-ratelimit-remaining-tokens, x-ratelimit-reset-tokens, "
-    b"x-should-retry, retry-after, retry-after-ms"
+    b"x-should-retry, retry-after, retry-after-ms, sunset, x-llmguard-app-expires-in"
 )
 _REQUEST_LIMITS = ("requests_per_minute",)
 _TOKEN_LIMITS = ("tokens_per_minute", "tokens_per_day", "tokens_per_month")
@@ -46,8 +48,26 @@ def answer_headers(record: Record, request_id: bytes | None) -> Headers:
         counts = ",".join(f"{kind}={count}" for kind, count in sorted(trace.entities.items()))
         headers.append((b"x-llmguard-redactions", counts.encode()))
     headers += _rate_limit_headers(record)
+    if record.app is not None:
+        headers += end_headers(record.app, record.now())
     headers.append((b"openai-processing-ms", str(round(record.elapsed_ms())).encode()))
     return headers
+
+
+def end_headers(app: App, now: datetime) -> Headers:
+    """Return when an app ends, from two weeks before on; of a deprecated app at any time.
+
+    Source: RFC 8594, section 3: `sunset` is the instant from which on it is expected not to answer.
+    """
+    last_day = app.last_day
+    if last_day is None or ((last_day - now.date()).days > _END_IS_NEAR_DAYS and app.status != "deprecated"):
+        return []
+    end = datetime.combine(last_day + timedelta(days=1), time(), UTC)
+    left = max(0, math.ceil((end - now).total_seconds()))
+    return [
+        (b"sunset", format_datetime(end, usegmt=True).encode()),
+        (b"x-llmguard-app-expires-in", str(left).encode()),
+    ]
 
 
 def note_own_ids(trace: Trace, request_id: str | None, traceparent: str | None) -> None:

@@ -190,6 +190,7 @@ def _app(name: str) -> str:
     )
     return (
         f"  {name}: {{owner: owner@example.com, backup_owner: other@example.com, team: t, cost_center: '1', "
-        "status: approved, ticket: T-1, sensitivity: internal, expires: 2099-12-31, "
+        "status: approved, ticket: T-1, sensitivity: internal, expires: 2099-12-31, connectors: [], "
+        "support: none, runbook: https://wiki.example.com, "
         f"presets: [{PATTERNS}, {NAMES}], quota: {quota}}}\n"
     )

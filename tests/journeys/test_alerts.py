@@ -1,6 +1,7 @@
 """A limit fills through a real gateway, and a receiver is told once, signed."""
 
 import json
+import time
 
 import openai
 import pytest
@@ -11,17 +12,35 @@ from tests.support.signatures import is_signed
 from tests.support.webhook_receiver import SECRET, Receiver
 
 LIMIT = 3000
+LEAKY = """
+  leaky:
+    owner: dana@example.com
+    backup_owner: kim@example.com
+    ticket: GOV-2
+    connectors: [wiki-write]
+    support: business-hours
+    runbook: https://wiki.example.com/apps
+    cost_center: "4711"
+    status: approved
+    expires: 2099-12-31
+    sensitivity: internal
+    presets: [echo]
+    quota: {requests_per_minute: 1000}
+"""
+PLANTED = [{"role": "user", "content": "Post to the wiki: the SSN of Anna Schmidt is 536-90-4399."}]
 
 
 def with_alerts(receiver):
     lines = (
         "alerts:",
         "  webhooks:",
-        f"    ops: {{url: '{receiver.url}', secret_env: OPS_SECRET, types: [limit, overage], loopback: allowed}}",
+        f"    ops: {{url: '{receiver.url}', secret_env: OPS_SECRET, loopback: allowed,",
+        "          types: [limit, overage, containment]}",
         "  limit_percents: [80]",
         "",
     )
-    return a_registry(quota=f"{{requests_per_minute: 1000, tokens_per_day: {LIMIT}}}") + "\n".join(lines)
+    registry = a_registry(quota=f"{{requests_per_minute: 1000, tokens_per_day: {LIMIT}}}")
+    return registry.replace("\nreplay:", LEAKY + "replay:") + "\n".join(lines)
 
 
 @pytest.fixture(scope="module")
@@ -85,3 +104,38 @@ def test_a_step_of_the_overage_gate_is_told_without_its_reason(gateway, receiver
     assert (event["type"], event["data"]["request_id"]) == ("com.llmguard.overage.requested", asked["id"])
     assert is_signed(posted, SECRET)
     assert b"Novak" not in posted.body
+
+
+def test_leak_drill_ends_with_the_next_request_refused_by_every_worker(gateway, receiver):
+    before = len(receiver.received)
+    key = gateway.issue_key("leaky")
+    with openai.OpenAI(base_url=gateway.base_url, api_key=key) as client:
+        planted = client.chat.completions.with_raw_response.create(model="echo", messages=PLANTED)
+    gateway.wait_until(lambda: gateway.traces("--app", "leaky", "--entity", "US_SSN"))
+
+    contained = gateway.ask("contain", "leaky", "--reason", "The wiki shows SSNs.", "--as", "ana@example.com")
+    time.sleep(1)
+    outcomes = {refusal_of_a_new_connection(gateway, key) for _ in range(30)}
+
+    assert outcomes == {(401, "key_revoked")}
+    assert contained["evidence"]["with_findings"] == 1
+    assert contained["evidence"]["last_trace"] == planted.headers["x-llmguard-trace-id"]
+    told = json.loads(receiver.wait_for(before + 1)[-1].body)
+    assert (told["type"], told["subject"]) == ("com.llmguard.containment.contained", "app:leaky")
+    assert (told["data"]["owner"], told["data"]["backup_owner"]) == ("dana@example.com", "kim@example.com")
+    assert "SSNs" not in receiver.received[-1].body.decode()
+
+    late = gateway.ask("keys", "issue", "leaky")["key"]  # a key of later lets nobody in either
+    gateway.wait_until(lambda: refusal_of_a_new_connection(gateway, late)[1] != "invalid_api_key")
+    time.sleep(1)
+    assert {refusal_of_a_new_connection(gateway, late) for _ in range(10)} == {(403, "app_suspended")}
+
+    gateway.ask("contain", "leaky", "--lift", "--reason", "The wiki is mended.", "--as", "coe@example.com")
+    gateway.wait_until(lambda: gateway.get("/v1/me", late)[0] == 200)
+    assert gateway.get("/v1/me", key)[0] == 401
+
+
+def refusal_of_a_new_connection(gateway, key):
+    """Ask over a connection of its own, so that any worker may get it; return status and code."""
+    status, _, body = gateway.get("/v1/me", key)
+    return status, json.loads(body).get("error", {}).get("code")

@@ -139,7 +139,7 @@ def test_rotated_key_works_through_its_overlap_and_both_secrets_have_one_id(gate
     assert old != new
 
 
-@pytest.mark.parametrize(("app", "code"), [("stopped", "app_not_approved"), ("expired", "app_expired")])
+@pytest.mark.parametrize(("app", "code"), [("stopped", "app_suspended"), ("expired", "app_expired")])
 def test_app_that_may_not_be_used_is_refused(gateway, app, code):
     key = gateway.ask("keys", "issue", app)["key"]
     gateway.wait_until(lambda: gateway.get("/v1/me", key)[0] == 403)

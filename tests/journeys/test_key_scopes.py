@@ -56,5 +56,5 @@ def test_key_for_the_sandbox_is_answered_by_echo_models_only(gateway):
         refusal = refusal_of(client.chat.completions.create, model="chat", messages=HELLO)
         answer = client.chat.completions.create(model="echo", messages=HELLO)
 
-    assert "only echo models answer" in refusal.message
+    assert "only echo models, and those for the sandbox" in refusal.message
     assert answer.choices[0].message.content

@@ -83,6 +83,7 @@ apps:
     status: approved
     ticket: GOV-118
     sensitivity: internal
+    connectors: [sharepoint-read]
     origins: [https://apps.example.com]
     expires: {_in_days(400)}
     support: business-hours
@@ -97,7 +98,10 @@ apps:
     status: approved
     ticket: GOV-131
     sensitivity: restricted
+    connectors: []
     expires: {_in_days(12)}
+    support: business-hours
+    runbook: https://wiki.example.com/hr-helpdesk
     presets: [draft-reply, summarise@2]
     quota: {{requests_per_minute: 30, tokens_per_month: 1000000, usd_per_month: 40}}
   ticket-router:
@@ -112,9 +116,15 @@ apps:
     quota: {{requests_per_minute: 120, tokens_per_day: 500000}}
   {LONG_APP}:
     owner: maximiliane.von-und-zu@example.com
+    backup_owner: lee@example.com
     team: group-regulatory-affairs
     cost_center: CC-2000-EMEA-REGULATORY
     status: approved
+    ticket: GOV-150
+    connectors: []
+    expires: {_in_days(300)}
+    support: business-hours
+    runbook: https://wiki.example.com/regulatory
     sensitivity: confidential
     presets: [summarise]
     quota: {{usd_per_month: 100}}

@@ -145,21 +145,38 @@ def a_registry(
         apps:
           helpdesk:
             owner: dana@example.com
+            backup_owner: kim@example.com
+            ticket: GOV-1
+            connectors: []
+            support: business-hours
+            runbook: https://wiki.example.com/apps
             cost_center: "4711"
             status: approved
+            expires: 2099-12-31
             sensitivity: internal
             origins: [https://apps.example.com]
             presets: [chat, by-char, tools, forms, agent, vectors, clamped, echo, strict, small, public, old]
             quota: {quota}
           other:
             owner: lee@example.com
+            backup_owner: kim@example.com
+            ticket: GOV-1
+            connectors: []
+            support: business-hours
+            runbook: https://wiki.example.com/apps
             cost_center: "4712"
             status: approved
+            expires: 2099-12-31
             sensitivity: internal
             presets: [secret, echo]
             quota: {{requests_per_minute: 2, tokens_per_day: 1000}}
           stopped:
             owner: lee@example.com
+            backup_owner: kim@example.com
+            ticket: GOV-1
+            connectors: []
+            support: business-hours
+            runbook: https://wiki.example.com/apps
             cost_center: "4712"
             status: suspended
             sensitivity: internal
@@ -167,6 +184,11 @@ def a_registry(
             quota: {{requests_per_minute: 10}}
           expired:
             owner: lee@example.com
+            backup_owner: kim@example.com
+            ticket: GOV-1
+            connectors: []
+            support: business-hours
+            runbook: https://wiki.example.com/apps
             cost_center: "4712"
             status: approved
             sensitivity: internal

@@ -34,8 +34,14 @@ _DOCUMENT = {
     "apps": {
         "expense-triage": {
             "owner": "dana@example.com",
+            "backup_owner": "lee@example.com",
             "cost_center": "4711",
             "status": "approved",
+            "ticket": "GOV-118",
+            "connectors": ["sharepoint-read"],
+            "expires": "2099-12-31",
+            "support": "business-hours",
+            "runbook": "https://wiki.example.com/expense-triage",
             "sensitivity": "internal",
             "presets": ["summarise"],
             "quota": {"tokens_per_day": 200000},

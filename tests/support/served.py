@@ -11,6 +11,8 @@ import uvicorn
 from prometheus_client import CollectorRegistry
 
 from llmguard.audit.log import AuditLog
+from llmguard.catalog.containment import Containments
+from llmguard.catalog.renewal import Renewals
 from llmguard.domain.catalog import Registry
 from llmguard.domain.clock import SystemClock
 from llmguard.gateway.metrics import Metrics
@@ -31,6 +33,7 @@ from llmguard.providers.tokens import TokenCounter
 from llmguard.quota.gate import OverageGate
 from llmguard.quota.ledger import Ledger
 from llmguard.redaction.redactor import Redactor
+from llmguard.registry.app_states import AppStateStore, LiveAppStates, in_force
 from llmguard.traces.reader import TraceReader
 from llmguard.traces.spool import Spool
 from llmguard.web.admin import OperatorParts
@@ -83,10 +86,12 @@ class Served:
         tokens = TokenCounter()
         self.recorder = Recorder(self.spool, self.ledger, tokens, Metrics(CollectorRegistry()), clock)
         self.mint = TokenMint((SECRET,), clock)
+        self.git = registry or a_small_registry()
+        self.states = LiveAppStates(AppStateStore(data / "state.db"), on_change=self.put_in_force)
         self.services = Services(
             clock=clock,
-            keyring=Keyring(store, clock, self.mint),
-            registry=registry or a_small_registry(),
+            keyring=Keyring(store, clock, self.mint, beside=(self.states.refresh,)),
+            registry=in_force(self.git, self.states.current),
             redactor=Redactor(finder or PatternFinder(), SECRET),
             tokens=tokens,
             ledger=self.ledger,
@@ -113,6 +118,8 @@ class Served:
                     store,
                     AuditLog(data / "state.db", clock),
                     SignIns(data / "state.db", SECRET, clock),
+                    Containments(data, clock, self.reader.query),
+                    Renewals(data, clock),
                     {"OIDC_SECRET": "s3cret"}.get,
                     lambda: self.reader,
                     lambda: self.findings,
@@ -126,6 +133,9 @@ class Served:
         self._thread = threading.Thread(target=self._serve, daemon=True)
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.base_url = f"http://127.0.0.1:{self._socket.getsockname()[1]}/v1"
+
+    def put_in_force(self) -> None:
+        self.services.registry = in_force(self.git, self.states.current)
 
     def __enter__(self) -> "Served":
         self._thread.start()

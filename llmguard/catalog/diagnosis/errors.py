@@ -39,7 +39,17 @@ _WORDS: Final[dict[str, tuple[str, str, str]]] = {
     "key_expired": ("The key has expired.", "Get a new key from whoever runs llmguard and put it into the tool.", YOU),
     "key_revoked": ("The key was revoked.", "Get a new key from whoever runs llmguard and put it into the tool.", YOU),
     "app_expired": ("The app's approval has ended.", "Have the app renewed.", _APP_OWNER),
-    "app_not_approved": ("The app is not approved, or was stopped.", "Have the CoE approve the app.", _APP_OWNER),
+    "app_not_approved": ("The app is not approved, or retired.", "Have the CoE approve the app.", _APP_OWNER),
+    "app_suspended": (
+        "The app was stopped.",
+        "Ask the owner of the app, or the CoE, what happened. Only the CoE can start it again.",
+        COE,
+    ),
+    "app_ownerless": (
+        "Nobody answers for the app any more: its owners have left.",
+        "Have the CoE name a new owner in registry.yaml.",
+        COE,
+    ),
     "preset_not_allowed": (
         "The app may not use this preset.",
         "Use one that GET /v1/models lists, or have the CoE add it to the app.",

@@ -120,7 +120,7 @@ async def test_ended_key_says_when_and_where_to_get_another(ended, code):
 @pytest.mark.parametrize(
     ("app", "code"),
     [
-        ({"status": "suspended"}, "app_not_approved"),
+        ({"status": "suspended"}, "app_suspended"),
         ({"status": "draft"}, "app_not_approved"),
         ({"expires": NOON.date() - timedelta(days=1)}, "app_expired"),
         ({"presets": ()}, "preset_not_allowed"),

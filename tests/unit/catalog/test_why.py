@@ -15,6 +15,7 @@ TRACE_ID = "019aafd0-0000-7000-8000-000000000001"
 ADDRESS = f"https://llmguard.example.com/why/{TRACE_ID}"
 WITH_AN_OWNER = {
     *("parameter_not_allowed", "content_blocked", "context_length_exceeded", "app_expired", "app_not_approved"),
+    *("app_suspended", "app_ownerless"),
     *("preset_not_allowed", "sensitivity_not_allowed", "scope_missing", "origin_not_allowed", "policy_denied"),
     *("model_not_found", "preset_retired", "rate_limit_exceeded", "insufficient_quota"),
 }

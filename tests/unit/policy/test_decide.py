@@ -5,8 +5,8 @@ import pytest
 
 from llmguard.domain.catalog import ParameterRule, Sensitivity
 from llmguard.domain.errors import Refusal
-from llmguard.policy.decide import check_app, decide
-from tests.support.builders import a_chat_request, a_model, a_preset, a_provider, an_app
+from llmguard.policy.decide import check_app, check_content, decide
+from tests.support.builders import NOON, a_chat_request, a_model, a_preset, a_provider, an_app
 
 TODAY = date(2026, 11, 23)
 TOOL = {"type": "function", "function": {"name": "book_room", "parameters": {"type": "object"}}}
@@ -37,12 +37,52 @@ def test_all_reasons_are_given_at_once_and_the_first_decides_the_code():
     assert "forbids tools" in refused.value.message
 
 
-@pytest.mark.parametrize("status", ["draft", "suspended", "retired"])
-def test_app_that_is_not_approved_is_refused(status):
+@pytest.mark.parametrize(
+    ("changes", "code", "words"),
+    [
+        ({"status": "draft"}, "app_not_approved", "is draft"),
+        ({"status": "retired", "instead": "claims-desk"}, "app_not_approved", "Use instead: claims-desk."),
+        ({"status": "suspended"}, "app_suspended", "is suspended"),
+        ({"status": "suspended", "contained_at": NOON}, "app_suspended", "stopped on 23 November 2026 at 12:00 UTC"),
+        ({"has_owner": False}, "app_ownerless", "Nobody answers"),
+        ({"status": "deprecated", "sunset": date(2026, 11, 22), "instead": "x"}, "app_expired", "Use instead: x."),
+    ],
+    ids=["draft", "retired", "suspended", "contained", "ownerless", "past its sunset"],
+)
+def test_app_that_may_not_be_used_is_refused_with_a_code_of_its_own(changes, code, words):
     with pytest.raises(Refusal) as refused:
-        check_app(an_app(status=status), today=TODAY, origin=None)
+        check_app(an_app(**changes), today=TODAY, origin=None)
 
-    assert refused.value.code == "app_not_approved"
+    assert refused.value.code == code
+    assert words in refused.value.message
+    assert refused.value.hint
+
+
+@pytest.mark.parametrize("status", ["sandbox", "approved", "deprecated"])
+def test_app_in_use_is_let_in(status):
+    check_app(an_app(status=status, sunset=TODAY if status == "deprecated" else None), today=TODAY, origin=None)
+
+
+@pytest.mark.parametrize(
+    ("status", "entities", "refused"),
+    [
+        ("sandbox", {"PERSON": 1, "LOCATION": 2}, True),
+        ("sandbox", {"LOCATION": 2, "URL": 1}, False),
+        ("sandbox", {}, False),
+        ("approved", {"PERSON": 1}, False),
+    ],
+)
+def test_app_in_the_sandbox_may_not_send_confidential_data(status, entities, refused):
+    app = an_app(status=status)
+
+    if not refused:
+        check_content(app, entities)
+        return
+    with pytest.raises(Refusal) as error:
+        check_content(app, entities)
+    assert (error.value.code, "PERSON" in error.value.message) == ("content_blocked", True)
+    assert "LOCATION" not in error.value.message
+    assert "sandbox data" in error.value.hint
 
 
 @pytest.mark.parametrize(("expires", "refused"), [(date(2026, 11, 22), True), (TODAY, False), (None, False)])
@@ -75,6 +115,14 @@ def test_sandbox_app_reaches_echo_only():
 
     assert codes(decide(sandbox, a_preset(), a_chat_request())) == []
     assert codes(decide(sandbox, real, a_chat_request())) == ["app_not_approved"]
+
+
+def test_sandbox_app_reaches_cheap_models_that_are_marked_so_and_no_other():
+    real = a_model(name="real", provider=a_provider(name="openai", kind="openai"))
+    cheap = replace(real, name="cheap", sandbox=True)
+    decision = decide(an_app(status="sandbox"), a_preset(model=cheap, fallbacks=(real,)), a_chat_request())
+
+    assert (codes(decision), decision.models) == ([], (cheap,))
 
 
 def test_sandbox_app_reaches_no_other_target_or_fallback():

@@ -66,7 +66,7 @@ async def test_without_rules_everything_is_allowed():
     judgement = await Policies(FrozenClock()).judge(a_registry(), an_app(), a_preset(), a_chat_request(), {})
 
     judgement.enforce()
-    assert judgement.digest == "builtin-2"
+    assert judgement.digest == "builtin-3"
     assert "policy" not in judgement.as_json({})
 
 

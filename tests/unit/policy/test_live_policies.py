@@ -58,7 +58,7 @@ async def test_a_good_edit_takes_over(folder):
         await folder.comes_to(lambda: folder.policies.rules != first)
 
         assert "Second." in folder.policies.rules.files["trial.rego"]
-        assert folder.policies._embedded.digest == f"builtin-2+{folder.policies.rules.digest}"
+        assert folder.policies._embedded.digest == f"builtin-3+{folder.policies.rules.digest}"
 
 
 async def test_a_broken_edit_changes_nothing_and_is_told(folder):

@@ -47,13 +47,13 @@ def test_digests_of_today_hold_tomorrow():
     registry = registry_of(as_source(a_document()))
 
     assert registry.presets["summarise"][0].digest.startswith("3d0f887db0023626")
-    assert registry.digest.startswith("51835b9e747d9d4d")
+    assert registry.digest.startswith("2b047acd2c0423ea")
 
 
 @pytest.mark.parametrize(
     ("path", "value"),
     [
-        (("apps", "expense-triage", "owner"), "lee@example.com"),
+        (("apps", "expense-triage", "owner"), "kim@example.com"),
         (("presets", 0, "status"), "draft"),
         (("providers", "openai", "base_url"), "http://127.0.0.1/v1"),
         (("models", "echo-1", "price", "input"), 0.16),

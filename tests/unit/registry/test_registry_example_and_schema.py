@@ -81,8 +81,10 @@ def test_the_schema_forbids_unknown_settings_and_knows_what_is_required():
 
     assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
     assert all(part["additionalProperties"] is False for part in parts_of(schema).values())
-    optional = {"quotas", "overage", "alerts", "replay", "retention", "identity_providers", "operators"}
-    optional |= {"connectors", "policies"}
+    optional = {
+        *("quotas", "overage", "alerts", "replay", "retention", "identity_providers", "operators"),
+        *("connectors", "policies", "renewal", "departed"),
+    }
     assert set(schema["required"]) == set(RegistryFile.model_fields) - optional
     assert "owner" in schema["$defs"]["AppEntry"]["required"]
 

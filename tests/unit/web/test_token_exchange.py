@@ -182,8 +182,8 @@ def test_suspended_app_takes_its_tokens_along(served):
     finally:
         served.services.registry = before
 
-    assert later[:2] == (403, "app_not_approved")
-    assert again[2]["code"] == "app_not_approved"
+    assert later[:2] == (403, "app_suspended")
+    assert again[2]["code"] == "app_suspended"
 
 
 def test_token_of_the_company_becomes_one_of_the_app_that_the_registry_names(served, issuer):
@@ -226,7 +226,7 @@ FOREIGN = {
     "wrong issuer": (lambda i: i.token(iss="https://evil.example"), "wrong_issuer"),
     "app that is not named": (lambda i: i.token(sub="another"), "app_unknown"),
     "no app": (lambda i: i.token(sub=None), "app_unknown"),
-    "suspended app": (lambda i: i.token(sub="stopped"), "app_not_approved"),
+    "suspended app": (lambda i: i.token(sub="stopped"), "app_suspended"),
     "no token": (lambda _: "eyJx", "malformed"),
     "claims that are none": (lambda i: f"{i.token().split('.')[0]}.{encoded([1])}.x", "malformed"),
     "another app written in": (
