@@ -67,7 +67,7 @@ def keys_router(guard: Guard, keys: KeyStore) -> APIRouter:
         app: str, key_id: str, visit: Annotated[Visit, Depends(guard.require("keys.read"))]
     ) -> JsonObject:
         del visit
-        key = await _of_app(keys, app, key_id, lambda: keys.find(key_id))
+        key = await act_on_key(keys, app, key_id, lambda: keys.find(key_id))
         return explain_key(key, guard.services.registry, clock.now())
 
     @router.post("/{key_id}/rotate")
@@ -80,13 +80,13 @@ def keys_router(guard: Guard, keys: KeyStore) -> APIRouter:
         def act() -> IssuedKey:
             return keys.rotate(key_id, overlap=overlap, ttl=ttl, who=visit.operator.who)
 
-        return issued_json(await _of_app(keys, app, key_id, act))
+        return issued_json(await act_on_key(keys, app, key_id, act))
 
     @router.post("/{key_id}/revoke")
     async def revoke(
         app: str, key_id: str, visit: Annotated[Visit, Depends(guard.require("keys.revoke"))]
     ) -> JsonObject:
-        await _of_app(keys, app, key_id, lambda: keys.revoke(key_id, who=visit.operator.who))
+        await act_on_key(keys, app, key_id, lambda: keys.revoke(key_id, who=visit.operator.who))
         return key_json(await asyncio.to_thread(keys.find, key_id), clock.now())
 
     return router
@@ -104,7 +104,7 @@ def issued_json(issued: IssuedKey) -> JsonObject:
     }
 
 
-async def _of_app(keys: KeyStore, app: str, key_id: str, act: Callable[[], Done]) -> Done:
+async def act_on_key(keys: KeyStore, app: str, key_id: str, act: Callable[[], Done]) -> Done:
     """Change a key of this app; that of another one is as unknown as one that never was.
 
     Raises:

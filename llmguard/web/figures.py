@@ -75,6 +75,13 @@ def count(number: int, one: str, many: str | None = None) -> str:
     return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
+def days_from_now(days: int) -> str:
+    """Return how far away a day is: today, in 12 days, 3 days ago."""
+    if days == 0:
+        return "today"
+    return f"in {count(days, 'day')}" if days > 0 else f"{count(-days, 'day')} ago"
+
+
 FILTERS: Final[dict[str, Callable[..., Any]]] = {  # Any: each takes and gives its own
     "figure": figure,
     "short": short,
@@ -84,4 +91,5 @@ FILTERS: Final[dict[str, Callable[..., Any]]] = {  # Any: each takes and gives i
     "moment": moment,
     "day": day,
     "count_of": count,
+    "days_from_now": days_from_now,
 }

@@ -9,7 +9,7 @@ import msgspec
 from starlette.types import Receive, Scope, Send
 
 from llmguard.catalog.overage import overage_json
-from llmguard.domain.catalog import Caller, ScopeKind
+from llmguard.domain.catalog import App, Caller, ScopeKind
 from llmguard.domain.chat import JsonObject
 from llmguard.domain.quota import LimitName
 from llmguard.gateway.recorder import Record
@@ -57,7 +57,7 @@ class RequestOverage:
             body = await _read(scope, receive)
             check_text(body.reason, "reason")
             amount = parse_amount(body.limit, body.amount)
-            reason = await _without_personal_data(services, caller, body.reason)
+            reason = await hide_personal_data(services, caller.app, body.reason)
             wanted = Ask(caller.app, body.scope, body.limit, amount, reason, caller.app.owner, caller.key_id)
             return overage_json(await asyncio.to_thread(services.overage.request, wanted), services.clock.now())
 
@@ -71,8 +71,9 @@ async def _read(scope: Scope, receive: Receive) -> _Body:
         raise invalid("The body is not a request for more quota.", _HINT) from None
 
 
-async def _without_personal_data(services: Services, caller: Caller, reason: str) -> str:
-    presets = usable_presets(services.registry, caller.app, today=services.clock.now().date())
+async def hide_personal_data(services: Services, app: App, reason: str) -> str:
+    """Return a reason for more quota as it is kept: what the redaction rules find in it is hidden."""
+    presets = usable_presets(services.registry, app, today=services.clock.now().date())
     profile = presets[0].redaction if presets else _USUAL_PROFILE
-    hidden = await services.redactor.redact_text(reason, app=caller.app.name, profile=profile)
+    hidden = await services.redactor.redact_text(reason, app=app.name, profile=profile)
     return hidden[:LONGEST_REASON]  # placeholders may be longer than what they stand for

@@ -6,14 +6,12 @@ import pytest
 
 from tests.browser.conftest import DESKTOP, PHONE
 
-SIZES = pytest.mark.parametrize(
-    ("size", "scheme"), [(DESKTOP, "light"), (PHONE, "dark")], ids=["desktop, light", "phone, dark"]
+
+@pytest.mark.parametrize(
+    ("last", "size", "scheme"),
+    [("hour", DESKTOP, "light"), ("day", PHONE, "dark"), ("month", DESKTOP, "dark"), ("month", PHONE, "light")],
 )
-
-
-@SIZES
-@pytest.mark.parametrize("last", ["hour", "day", "month"])
-def test_overview_shows_requests_refusals_hidden_values_latency_and_spend(people, look, size, scheme, last):
+def test_overview_shows_requests_refusals_hidden_values_latency_and_spend(people, look, last, size, scheme):
     page = people.page("coe", size=size, scheme=scheme)
 
     page.goto(f"/console/?last={last}")
@@ -26,7 +24,7 @@ def test_overview_shows_requests_refusals_hidden_values_latency_and_spend(people
     assert cards["Spend"].startswith("$")
     assert page.get_by_role("link", name="expense-triage").get_attribute("href") == "/console/apps/expense-triage"
     assert page.locator("#codes").is_visible()
-    look(page, f"overview-{last}-{scheme}")
+    look(page, f"overview-{last}-{scheme}-{size['width']}")
 
 
 def test_overview_updates_by_itself_until_it_is_paused(people, site):

@@ -1,16 +1,18 @@
 """What every page of the console is made with: its parts, its frame, and a menu of what the operator may see."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from starlette.responses import HTMLResponse
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
 
 from llmguard.catalog.activity import Activity
 from llmguard.domain.catalog import App
 from llmguard.domain.chat import JsonObject
 from llmguard.domain.operators import Operator
+from llmguard.finance.app_month import AppMonths
 from llmguard.identity.key_store import KeyStore
 from llmguard.identity.roles import MATRIX, Action, reach_of
 from llmguard.registry.finding import Finding
@@ -21,6 +23,9 @@ if TYPE_CHECKING:  # it loads DuckDB, and most workers show no page
     from llmguard.traces.reader import TraceReader
 
 MY_APPS: Final = "/console/apps"
+CATALOG: Final = "/console/catalog"
+PRESETS: Final = "/console/presets"
+Answering = Callable[..., Awaitable[Response]]  # to a form on the page of an app: request, visit, app, part, facts
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +49,8 @@ def _owns_apps(operator: Operator) -> bool:
 MENU: Final = (
     Entry("Overview", CONSOLE, sees_all("traces.read", "costs.read")),
     Entry("My apps", MY_APPS, _owns_apps),
+    Entry("Catalog", CATALOG, sees_all("apps.read")),
+    Entry("Presets", PRESETS, sees_all("presets.read")),
 )
 
 
@@ -57,6 +64,7 @@ class Console:
         open_traces: gives a reader of traces; the first call of a process loads DuckDB, so it is made in a thread.
         findings: what is wrong with registry.yaml as it is now.
         activity: figures of the last hour, day and month.
+        months: of each app.
     """
 
     guard: Guard
@@ -64,10 +72,12 @@ class Console:
     open_traces: Callable[[], "TraceReader"]
     findings: Callable[[], Sequence[Finding]]
     activity: Activity = field(init=False)
+    months: AppMonths = field(init=False)
 
     def __post_init__(self) -> None:
         """Ask the same traces."""
         object.__setattr__(self, "activity", Activity(self.select))
+        object.__setattr__(self, "months", AppMonths(self.select))
 
     def select(self, sql: str, parameters: JsonObject) -> list[JsonObject]:
         """Return the rows of one SELECT over traces; blocks."""
@@ -113,6 +123,11 @@ async def together(*works: Callable[[], Any]) -> list[Any]:  # Any: what each gi
 def own_apps(operator: Operator, apps: Iterable[App]) -> list[App]:
     """Return the apps that somebody owns, by name."""
     return sorted((app for app in apps if operator.owns(app)), key=lambda app: app.name)
+
+
+def is_part(request: Request) -> bool:
+    """Whether htmx asks, for a part of a page that is there already."""
+    return request.headers.get("hx-request") == "true"
 
 
 def _frame(visit: Visit) -> JsonObject:

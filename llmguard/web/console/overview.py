@@ -77,6 +77,7 @@ def _facts(console: Console, operator: Operator, window: Window) -> JsonObject:
         lately = console.activity.look(window, console.guard.services.clock.now())
     except (TraceStoreError, TraceQueryError):
         return {**frame, "lately": None}
+    console.activity.remember(WINDOWS["month"], lately.looked_at)
     total = lately.total
     return {
         **frame,

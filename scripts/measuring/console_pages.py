@@ -1,0 +1,85 @@
+"""How long each page of the console takes over many traces, and how large it is: a real gateway, asked over a socket.
+
+.venv/bin/python -m scripts.measuring.console_pages --rows 1000000 [--data FOLDER]
+"""
+
+import argparse
+import http.client
+import statistics
+import tempfile
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+from llmguard.domain.clock import SystemClock
+from llmguard.identity.operator_store import OperatorStore
+from llmguard.web.static_files import static_files
+from tests.support.console_registry import a_console_registry
+from tests.support.gateway import Gateway
+from tests.support.month import seed_month
+
+PAGES = (
+    "/console/?last=hour",
+    "/console/?last=day",
+    "/console/?last=month",
+    "/console/overview/figures?last=month",
+    "/console/apps",
+    "/console/apps/ticket-router",
+    "/console/apps/expense-triage",
+    "/console/catalog",
+    "/console/catalog/findings",
+    "/console/presets",
+    "/console/presets/summarise",
+)
+TIMES = 20
+KEPT_SECONDS = 5.1
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--data", type=Path, help="a folder to keep, and to use again where it has traces")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = given.data or Path(temporary)
+        gateway = Gateway(folder, a_console_registry())
+        if not gateway.data.exists():
+            gateway.data.mkdir(parents=True)
+            print(f"{seed_month(gateway.data, datetime.now(UTC), given.rows):,} traces made", flush=True)
+        (gateway.data / "redaction-cache").unlink(missing_ok=True)  # of the last time: lent, and gone
+        with gateway:
+            secret = (gateway.data / "secret").read_bytes()
+            store = OperatorStore(gateway.data / "state.db", secret, SystemClock())
+            token = store.issue("measuring@example.com", ("coe", "auditor"), who="test").secret_text
+            for page in PAGES:
+                _measure(gateway.base_url, page, token)
+    print(f"style and scripts: {sum(len(file.packed) for file in static_files().values()) / 1000:.1f} kB, packed, once")
+
+
+def _measure(base_url: str, page: str, token: str) -> None:
+    times, size = [], 0
+    is_kept = "last=" in page  # for some seconds: each time it is counted anew
+    for _ in range(TIMES // 4 if is_kept else TIMES):
+        seconds, size = _get(base_url, page, token)
+        times.append(seconds * 1000)
+        time.sleep(KEPT_SECONDS if is_kept else 0)
+    first, rest = times[0], sorted(times[1:])
+    middle, slow = statistics.median(rest), rest[-2]
+    print(f"{page:40} first {first:7.1f} ms, then {middle:6.1f} (p95 {slow:6.1f}), {size / 1000:.1f} kB", flush=True)
+
+
+def _get(base_url: str, page: str, token: str) -> tuple[float, int]:
+    connection = http.client.HTTPConnection(base_url.removeprefix("http://").removesuffix("/v1"), timeout=120)
+    started = time.perf_counter()
+    connection.request("GET", page, headers={"authorization": f"Bearer {token}"})
+    answer = connection.getresponse()
+    content = answer.read()
+    seconds = time.perf_counter() - started
+    connection.close()
+    if answer.status != http.HTTPStatus.OK:
+        raise SystemExit(f"{page}: {answer.status}")
+    return seconds, len(content)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,170 @@
+"""The page of one app, as its owner uses it: health, quota, cost, refusals, keys, more quota, the first request."""
+
+import json
+import re
+import urllib.request
+
+import pytest
+
+from llmguard.audit.log import AuditLog
+from llmguard.domain.clock import SystemClock
+from tests.browser.conftest import DESKTOP, PHONE
+from tests.support.console_registry import LONG_APP
+
+SIZES = pytest.mark.parametrize(
+    ("size", "scheme"), [(DESKTOP, "light"), (PHONE, "dark")], ids=["desktop, light", "phone, dark"]
+)
+
+
+@SIZES
+def test_owner_finds_everything_about_an_app_on_one_page(people, look, size, scheme):
+    page = people.page("owner", name="dana@example.com", size=size, scheme=scheme)
+    page.goto("/console/")
+    page.get_by_role("link", name="expense-triage").click()
+    page.get_by_role("heading", level=1, name="expense-triage").wait_for()
+
+    headings = page.get_by_role("heading", level=2).all_inner_texts()
+    assert headings[0].startswith("Health")
+    assert headings[1:] == ["Quota", "Cost", "Latest refusals", "Keys", "The first request", "About this app"]
+    assert page.locator("#refusals ~ ul li").count() >= 2
+    assert "Keep temperature within 0 to 0.3" in page.locator("#refusals ~ ul").inner_text()
+    assert page.locator(".card dd").first.inner_text().startswith("$")
+    assert "Tokens a month" in page.locator("#quota ~ table").inner_text()
+    look(page, f"app-{scheme}")
+
+
+@pytest.mark.parametrize("app", [LONG_APP, "legal-search", "brand-new", "hr-helpdesk"])
+def test_apps_with_long_names_no_traces_and_no_approval_are_shown_too(people, look, app):
+    page = people.page("coe", size=PHONE)
+
+    page.goto(f"/console/apps/{app}")
+
+    assert page.get_by_role("heading", level=1).inner_text() == app
+    look(page, f"app-{app[:12]}")
+
+
+def unfold(page, words):
+    """Open a part of the page, if it is not open already."""
+    page.locator("details", has=page.locator("summary", has_text=words)).evaluate("part => { part.open = true; }")
+
+
+def issue(page):
+    unfold(page, "Issue a key")
+    page.get_by_role("button", name="Issue the key").click()
+    page.get_by_role("heading", name="The key, this once").wait_for()
+    return page.locator("[data-answer] code").inner_text()
+
+
+def audited(site, subject):
+    """Return what the audit log says that dana did to something, oldest first."""
+    entries = AuditLog(site.data / "state.db", SystemClock()).entries()
+    return [entry.what for entry in entries if (entry.subject, entry.who) == (subject, "dana@example.com")]
+
+
+def test_key_is_issued_copied_used_rotated_and_revoked(people, look, site):
+    page = people.page("owner", name="dana@example.com")
+    page.goto("/console/apps/expense-triage")
+    key = issue(page)
+    look(page, "app-new-key")
+    assert re.fullmatch(r"sk-lg_\w+", key)
+    page.get_by_role("button", name="Copy key").click()
+    assert page.evaluate("navigator.clipboard.readText()") == key
+    site.wait_until(lambda: site.get("/v1/me", key)[0] == 200)
+
+    key_id = page.locator("#keys-of-app tbody th code").last.inner_text()
+    page.locator("summary", has_text=f"Rotate {key_id}").click()
+    page.get_by_role("button", name="Rotate", exact=True).click()
+    page.wait_for_function("before => document.querySelector('[data-answer] code').textContent != before", arg=key)
+    rotated = page.locator("[data-answer] code").inner_text()
+    site.wait_until(lambda: site.get("/v1/me", rotated)[0] == 200)
+
+    page.locator("summary", has_text=f"Revoke {key_id}").click()
+    page.get_by_role("button", name="Revoke for good").click()
+    page.get_by_role("heading", name=f"The key {key_id} is revoked.").wait_for()
+    site.wait_until(lambda: site.get("/v1/me", rotated)[0] == 401)
+    page.reload()
+    assert key not in page.content()
+    assert rotated not in page.content()
+    assert audited(site, key_id) == ["key.issued", "key.rotated", "key.revoked"]
+    assert page.faults == []
+
+
+def test_key_is_issued_without_script_too(people):
+    page = people.page("owner", name="dana@example.com", scripts=False)
+    page.goto("/console/apps/hr-helpdesk")
+    page.get_by_label("It is for").select_option("sandbox")
+    page.get_by_label("draft-reply").uncheck()
+    page.get_by_role("button", name="Issue the key").click()
+
+    assert page.get_by_role("heading", level=1).inner_text() == "hr-helpdesk"
+    assert re.fullmatch(r"sk-lg_\w+", page.locator("[data-answer] code").inner_text())
+    assert "presets: summarise@2; sandbox" in page.locator("#keys-of-app table").inner_text()
+
+
+def test_more_quota_is_asked_for_once_and_the_reason_is_hidden(people, look, site):
+    page = people.page("owner", name="dana@example.com")
+    page.goto("/console/apps/expense-triage")
+    page.locator("summary", has_text="Ask for more quota").click()
+    page.get_by_label("Which limit").select_option(label="Tokens a month")
+    page.get_by_label("How much more").fill("many")
+    page.get_by_label("Why").fill("The year ends, as anna.schmidt@example.com says.")
+    page.get_by_role("button", name="Ask", exact=True).click()
+    page.locator("#problem .wrong").wait_for()
+    assert "no figure of this limit" in page.locator("#problem").inner_text()
+
+    page.get_by_label("How much more").fill("500,000")
+    page.get_by_role("button", name="Ask", exact=True).click()
+    page.get_by_role("heading", name="You have asked for more.").wait_for()
+    assert "500,000 more" in page.locator("#overage").inner_text()
+    page.reload()
+    assert "waits for a decision" in page.locator("#overage").inner_text()
+    assert b"as anna.schmidt@example.com says" not in (site.data / "state.db").read_bytes()
+    assert [fault.partition("(")[2] for fault in page.faults] == ["Bad Request)"]  # the first try
+    page.faults.clear()
+    look(page, "app-asked-for-more")
+
+
+def test_first_requests_are_copied_and_work(people, site):
+    page = people.page("owner", name="dana@example.com")
+    page.goto("/console/apps/expense-triage")
+    page.get_by_label("Preset", exact=True).select_option("summarise")
+    page.get_by_role("button", name="Show").click()
+    key = issue(page)
+    site.wait_until(lambda: site.get("/v1/me", key)[0] == 200)
+    page.locator("summary", has_text="Power Automate").click()
+    copied = {}
+    for name in ("URI", "headers", "body"):
+        page.get_by_role("button", name=f"Copy {name}").click()
+        copied[name] = page.evaluate("navigator.clipboard.readText()")
+
+    headers = {name: value.replace("sk-lg_…", key) for name, value in json.loads(copied["headers"]).items()}
+    request = urllib.request.Request(copied["URI"], copied["body"].encode(), headers)
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        assert json.load(answer)["choices"][0]["message"]["content"]
+    assert [tool.split("\n")[0] for tool in page.locator("details[name=tool] summary").all_inner_texts()] == [
+        "OpenAI SDK",
+        "curl",
+        "n8n",
+        "Power Automate",
+    ]
+    n8n = json.loads(page.locator("[data-copy='workflow for n8n'] code").text_content())
+    assert {node["type"] for node in n8n["nodes"]} >= {"n8n-nodes-base.httpRequest"}
+
+
+def test_owner_sees_no_app_of_others_and_builder_issues_no_key(people):
+    page = people.page("owner", name="dana@example.com")
+    assert page.goto("/console/apps/ticket-router").status == 403
+    assert "You own no app of this name" in page.content()
+
+    builder = people.page("builder", name="dana@example.com")
+    builder.goto("/console/apps/expense-triage")
+    assert builder.locator("summary", has_text="Issue a key").count() == 0
+
+
+def test_who_reads_only_gets_no_actions(people):
+    page = people.page("auditor", name="once@example.com")
+
+    page.goto("/console/apps/expense-triage")
+
+    assert page.locator("details.action").count() == 0
+    assert page.locator("form[method=post]").count() == 1  # sign out

@@ -1,0 +1,100 @@
+"""The catalog, presets and findings, as the CoE uses them: find an app, copy a change, compare two versions."""
+
+import pytest
+
+from tests.browser.conftest import DESKTOP, PHONE
+from tests.support.console_registry import LONG_APP, a_console_registry
+
+SIZES = pytest.mark.parametrize(
+    ("size", "scheme"), [(DESKTOP, "light"), (PHONE, "dark")], ids=["desktop, light", "phone, dark"]
+)
+
+
+@SIZES
+def test_catalog_lists_every_app_and_narrows_down(people, look, size, scheme):
+    page = people.page("coe", size=size, scheme=scheme)
+    page.goto("/console/")
+    page.get_by_role("navigation").get_by_role("link", name="Catalog").click()
+    assert page.locator("tbody tr").count() == 6
+    look(page, f"catalog-{scheme}")
+
+    def found():
+        page.get_by_role("button", name="Filter").click()
+        return page.locator("tbody th a").all_inner_texts()
+
+    page.get_by_label("State").select_option("suspended")
+    assert found() == ["legal-search"]
+    page.get_by_label("State").select_option("")
+    page.get_by_label("Approval ends").select_option("30")
+    assert found() == ["hr-helpdesk", "legal-search"]
+    page.get_by_label("Approval ends").select_option("")
+    page.get_by_label("Data").select_option("confidential")
+    assert found() == [LONG_APP, "ticket-router"]
+    page.get_by_label("Name or owner").fill("nobody")
+    assert found() == []
+    look(page, f"catalog-empty-{scheme}")
+
+
+def test_change_of_state_is_copied_for_git(people, look):
+    page = people.page("coe")
+    page.goto("/console/apps/ticket-router")
+    page.locator("summary", has_text="Approve…").click()
+    page.locator("details", has_text="Approve…").get_by_role("button", name="Copy change of registry.yaml").click()
+
+    copied = page.evaluate("navigator.clipboard.readText()")
+
+    assert copied == "apps:\n  ticket-router:\n    status: approved  # was: sandbox\n"
+    assert page.locator("summary", has_text="Suspend…").count() == 1
+    assert page.locator("summary", has_text="Renew for a year…").count() == 1
+    look(page, "app-change")
+
+
+@SIZES
+def test_preset_shows_what_it_allows_who_uses_it_and_what_differs(people, look, size, scheme):
+    page = people.page("coe", size=size, scheme=scheme)
+    page.goto("/console/presets")
+    look(page, f"presets-{scheme}")
+    page.get_by_role("link", name="summarise").click()
+
+    settings = page.locator("#difference ~ table tbody th").all_inner_texts()
+    differing = dict(zip(settings, page.locator("td.new").all_inner_texts(), strict=True))
+    assert differing["parameter temperature"].startswith("from 0 to 0.3")
+    assert differing["parameter top_p"] in ("1 only", "1.0 only")
+    assert "model" not in differing
+    assert "expense-triage" in page.locator("#v2 ~ p").last.inner_text()
+    assert page.locator("#use ~ table tbody tr").count() >= 2
+    look(page, f"preset-{scheme}")
+
+    page.get_by_label("To version").select_option("1")
+    page.get_by_role("button", name="Compare").click()
+    assert "These two do the same." in page.content()
+
+
+def test_builder_sees_presets_and_only_own_apps_on_them(people):
+    page = people.page("builder", name="lee@example.com")
+
+    page.goto("/console/presets/summarise")
+
+    assert page.locator("#use ~ table tbody th").all_inner_texts() == ["expense-triage"]
+    assert LONG_APP not in page.content()
+    assert page.goto("/console/presets/none").status == 404
+    assert page.goto("/console/catalog").url.endswith("/console/apps")
+    assert page.goto("/console/catalog/findings").url.endswith("/console/apps")
+
+
+def test_findings_of_a_broken_registry_are_listed_until_they_are_mended(people, look, site):
+    page = people.page("coe")
+    page.goto("/console/catalog/findings")
+    assert "registry.yaml has no mistakes" in page.content()
+    look(page, "findings-none")
+    site.registry.write_text(a_console_registry().replace("status: sandbox", "status: sandbx"))
+    try:
+        page.wait_for_timeout(300)
+        site.wait_until(lambda: "sandbx" in page.goto("/console/catalog/findings").text())
+        assert "registry.yaml has 1 mistake" in page.content()
+        look(page, "findings")
+        page.goto("/console/")
+        assert "registry.yaml has 1 mistake" in page.content()
+    finally:
+        site.registry.write_text(a_console_registry())
+    site.wait_until(lambda: "no mistakes" in page.goto("/console/catalog/findings").text())
