@@ -53,7 +53,11 @@ _WIDE = f"""
 SHOW = f"""
 SELECT {_WIDE} FROM traces WHERE rowid IN (SELECT rowid FROM traces WHERE trace_id = $trace_id::UUID) LIMIT 1
 """  # noqa: S608 - built from constants of this module
-EXPORT = "SELECT {wide} FROM traces AS t {where} ORDER BY t.seq LIMIT {limit}"
+# Only the rows of the page are read in full: sorting whole rows would read every payload behind `after` for each page.
+EXPORT = """
+SELECT {wide} FROM traces
+WHERE rowid IN (SELECT t.rowid FROM traces AS t {where} ORDER BY t.seq LIMIT {limit}) ORDER BY seq
+"""
 ENTITY_TYPES = f"SELECT DISTINCT unnest(map_keys(entities)) AS entity FROM traces WHERE {DATA_OF}"  # noqa: S608 - as above
 SPAN = f"""
 SELECT min(epoch_us(started_at)) // 1000000 AS first, max(epoch_us(started_at)) // 1000000 AS last
