@@ -12,6 +12,7 @@ from llmguard.domain.clock import SystemClock
 from llmguard.domain.errors import Fault
 from llmguard.gateway.metrics import Metrics
 from llmguard.gateway.recorder import Recorder
+from llmguard.policy.judge import Policies
 from llmguard.providers.calling import Providers, Waiting
 from llmguard.providers.tokens import TokenCounter
 from llmguard.quota.ledger import Ledger
@@ -85,7 +86,7 @@ async def open_parts(served, registry, finder):
     recorder = Recorder(spool, ledger, tokens, Metrics(CollectorRegistry()), clock)
     accepted = AcceptedRegistries(served.data / "registry")
     redactor = Redactor(finder, SECRET)
-    yield Parts(clock, registry, accepted, redactor, tokens, ledger, providers, recorder, {})
+    yield Parts(clock, registry, accepted, redactor, Policies(clock), tokens, ledger, providers, recorder, {})
     await recorder.drain()
     await providers.close()
     await ledger.close()
