@@ -176,20 +176,23 @@ class Analyzer:
 
     async def _wait_for(self, waiting: dict[Key, str]) -> dict[Key, Findings]:
         fresh = [(key, text) for key, text in waiting.items() if key not in self._running]
-        for job in _jobs(fresh):
-            self._start(job)
+        jobs, together = _jobs(fresh), sum(len(text) for _, text in fresh)
+        if len(jobs) > 1:  # all of them or none
+            self.parts.workers.check(together)
+        for job in jobs:
+            self._start(job, together)
         running = {key: self._running[key] for key in waiting}
         await asyncio.wait(running.values())  # unlike gather, it leaves them running for others when we are cancelled
         return {key: future.result() for key, future in running.items()}
 
-    def _start(self, job: _Job) -> None:
-        """Start one job, and a future for each of its texts.
+    def _start(self, job: _Job, together: int) -> None:
+        """Start one job of a request that brings so many characters together, and a future for each of its texts.
 
         Raises:
             Fault: `overloaded`.
         """
         done = self.parts.workers.submit(
-            lambda: [self._analyse(key, text) for key, text in job], sum(len(text) for _, text in job)
+            lambda: [self._analyse(key, text) for key, text in job], sum(len(text) for _, text in job), of=together
         )
         for key, _ in job:
             self._running[key] = done.get_loop().create_future()

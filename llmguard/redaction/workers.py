@@ -1,15 +1,25 @@
-"""A few threads for the language model, with a bounded queue: beyond it new work is refused, not piled up."""
+"""Two threads for the language model, with bounded queues: beyond them new work is refused, not piled up.
+
+Whoever asks for much shall not keep out those who ask for little: long work has a thread of its own, shorter work goes
+first, and what counts against a limit is what goes before.
+"""
 
 import asyncio
 import os
 from collections.abc import Callable, MutableMapping
-from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from heapq import heappop, heappush
+from itertools import count
+from threading import Lock
+from typing import Any, TypeVar
 
 from llmguard.domain.errors import Fault
 
 T = TypeVar("T")
+
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS")
+_SHORT_CHARACTERS = 20_000  # of one request, which take a second or two
 
 
 def bound_blas_threads(environ: MutableMapping[str, str] | None = None) -> None:
@@ -23,46 +33,107 @@ def bound_blas_threads(environ: MutableMapping[str, str] | None = None) -> None:
 
 
 class Workers:
-    """Runs functions off the event loop, first come first served."""
+    """Runs functions off the event loop: the shortest first, of equal ones the first that came."""
 
-    def __init__(self, *, threads: int = 1, waiting_characters: int = 1_000_000, waiting_jobs: int = 512) -> None:
-        """Make the pool; threads start with the first job.
+    def __init__(self, *, waiting_characters: int = 1_000_000, waiting_jobs: int = 512) -> None:
+        """Make the lanes; their threads start with the first job.
 
         Args:
-            threads: how many run at once.
-            waiting_characters: when this much text is under way, further jobs are refused; a job that finds nothing
-                under way is always taken.
+            waiting_characters: when this much text would go before, further jobs are refused; a job that finds nothing
+                before it is always taken.
             waiting_jobs: likewise for the number of jobs.
         """
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="redaction")
-        self._most_characters = waiting_characters
-        self._most_jobs = waiting_jobs
-        self._characters = 0
-        self._jobs = 0
+        self._short, self._long = (
+            _Lane(name, waiting_characters, waiting_jobs) for name in ("redaction", "redaction-long")
+        )
 
-    def submit(self, work: Callable[[], T], characters: int) -> "asyncio.Future[T]":
+    def submit(self, work: Callable[[], T], characters: int, *, of: int = 0) -> "asyncio.Future[T]":
         """Start work in a thread and return its future; nobody's cancellation stops it for others.
+
+        Args:
+            work: what to do.
+            characters: how much it is.
+            of: how much belongs together, where one request brings several pieces of work.
 
         Raises:
             Fault: `overloaded`, when too much is waiting.
         """
-        if self._jobs and (self._characters + characters > self._most_characters or self._jobs >= self._most_jobs):
+        size = max(characters, of)
+        return self._lane(size).submit(work, characters, size)
+
+    def check(self, characters: int) -> None:
+        """Do nothing while so much work in pieces can be taken as a whole.
+
+        Raises:
+            Fault: `overloaded`.
+        """
+        self._lane(characters).check(characters, characters, is_whole=False)
+
+    def close(self) -> None:
+        """Drop what waits and let what runs finish."""
+        self._short.close()
+        self._long.close()
+
+    def _lane(self, size: int) -> "_Lane":
+        return self._short if size <= _SHORT_CHARACTERS else self._long
+
+
+class _Lane:
+    """One thread and what waits for it; all but the work belongs to one event loop."""
+
+    def __init__(self, name: str, most_characters: int, most_jobs: int) -> None:
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix=name)
+        self._most_characters = most_characters
+        self._most_jobs = most_jobs
+        self._numbers = count()
+        self._under_way: dict[int, tuple[int, int]] = {}  # number: size and characters
+        self._lock = Lock()
+        self._waiting: list[tuple[int, int]] = []  # a heap of sizes and numbers
+        self._jobs: dict[int, tuple[Callable[[], None], Future[Any]]] = {}  # of those; Any: whatever work returns
+
+    def submit(self, work: Callable[[], T], characters: int, size: int) -> "asyncio.Future[T]":
+        self.check(characters, size)
+        number, done = next(self._numbers), Future[T]()
+        self._under_way[number] = size, characters
+        with self._lock:
+            self._jobs[number] = partial(_run, work, done), done
+            heappush(self._waiting, (size, number))
+        self._pool.submit(self._run_shortest)
+        future = asyncio.wrap_future(done)
+        future.add_done_callback(lambda _: self._under_way.pop(number))
+        return future
+
+    def check(self, characters: int, size: int, *, is_whole: bool = True) -> None:
+        before = [one for other, one in self._under_way.values() if other <= size]
+        if is_whole and not before:
+            return
+        if sum(before) + characters > self._most_characters or len(before) >= self._most_jobs:
             raise Fault(
                 "overloaded",
                 "Too many texts are waiting to be checked for personal data.",
                 hint="Try again in a second; if this lasts, ask the CoE for more workers.",
                 retry_after_seconds=1,
             )
-        self._jobs += 1
-        self._characters += characters
-        future = asyncio.wrap_future(self._pool.submit(work))
-        future.add_done_callback(lambda _: self._done(characters))
-        return future
 
     def close(self) -> None:
-        """Drop what waits and let what runs finish."""
+        with self._lock:
+            waiting, self._jobs, self._waiting = list(self._jobs.values()), {}, []
+        for _, done in waiting:
+            done.cancel()
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    def _done(self, characters: int) -> None:
-        self._jobs -= 1
-        self._characters -= characters
+    def _run_shortest(self) -> None:
+        with self._lock:
+            if not self._waiting:
+                return  # closed
+            run, _ = self._jobs.pop(heappop(self._waiting)[1])
+        run()
+
+
+def _run(work: Callable[[], T], done: "Future[T]") -> None:
+    if not done.set_running_or_notify_cancel():
+        return
+    try:
+        done.set_result(work())
+    except BaseException as error:  # noqa: BLE001 - raised where the result is waited for
+        done.set_exception(error)

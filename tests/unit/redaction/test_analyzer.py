@@ -117,11 +117,20 @@ async def test_when_too_much_waits_new_texts_are_refused_with_a_time_to_come_bac
     first = asyncio.create_task(analyzer.find_all(["x " * 100], analyzer.profiles["names"]))
     await asyncio.sleep(0)
     with pytest.raises(Fault) as refused:
-        await analyzer.find_all(["John Smith"], analyzer.profiles["names"])
+        await analyzer.find_all(["y " * 100], analyzer.profiles["names"])
     slow.open()
     await first
     assert (refused.value.code, refused.value.retry_after_seconds) == ("overloaded", 1)
     assert len((await analyzer.find_all(["John Smith"], analyzer.profiles["names"]))[0]) == 1
+
+
+async def test_a_request_of_many_texts_is_taken_whole_or_not_at_all(tmp_path):
+    folder = a_rules_folder(tmp_path, a_profile_text("names", ner=True, PERSON="hide"))
+    analyzer = an_analyzer(folder, workers=Workers(waiting_characters=10_000))
+    with pytest.raises(Fault):
+        await analyzer.find_all([f"{number} " * 1_500 for number in range(5)], analyzer.profiles["names"])
+
+    assert not analyzer._running
 
 
 class _Gate:
