@@ -30,6 +30,8 @@ _COLUMNS: Final = "id, who, role, seconds, reason, requested_at, decided_by, dec
 _ALL: Final = f"SELECT {_COLUMNS} FROM access ORDER BY requested_at, id"  # noqa: S608 - a constant of this file
 _ONE: Final = f"SELECT {_COLUMNS} FROM access WHERE id = ?"  # noqa: S608 - as above
 _WRITE: Final = f"INSERT OR REPLACE INTO access ({_COLUMNS}) VALUES ({', '.join('?' * 10)})"  # noqa: S608 - as above
+_OPEN: Final = """
+SELECT id FROM access WHERE who = ? AND role = ? AND ends_at IS NULL AND ended_by IS NULL AND requested_at > ?"""
 _ROLES: Final = "SELECT DISTINCT role FROM access WHERE who = ? AND ends_at > ?"
 AccessState = Literal["open", "active", "ended", "lapsed"]
 
@@ -70,7 +72,7 @@ class AccessDesk:
         """Record that somebody asks for a role.
 
         Raises:
-            OperatorRefused: body_refused; for too long, or without a reason.
+            OperatorRefused: body_refused; for too long, or without a reason; conflict, it is asked for already.
         """
         if not timedelta(0) < lasting <= LONGEST:
             raise _refused("A role is given for at most 24 hours.", "Ask for less, such as 2h.")
@@ -82,6 +84,10 @@ class AccessDesk:
         said = "".join(character if character.isprintable() else " " for character in reason)
         access = Access(new_trace_id(now), _folded(who), role, int(lasting.total_seconds()), said, _text(now))
         with self._writing() as connection:
+            twin = connection.execute(_OPEN, (access.who, role, _text(now - _OPEN_FOR))).fetchone()
+            if twin is not None:
+                hint = "Ask somebody who may approve it, or to end it."
+                raise OperatorRefused("conflict", f"You asked for this already: {twin[0]} waits to be decided.", hint)
             self._record(connection, access, who, "requested")
         return access
 

@@ -31,6 +31,19 @@ def refusal_of(act, *given):
     return caught.value.code
 
 
+def test_the_same_role_is_asked_for_once_while_that_waits(desk, clock):
+    first = asked(desk)
+
+    assert refusal_of(asked, desk, " rae@EXAMPLE.com") == "conflict"
+    asked(desk, "dana@example.com")
+    desk.request("rae@example.com", "auditor", TWO_HOURS, "The year is over.")
+    desk.end(first.id, "coe@example.com")
+    clock.advance(minutes=1)
+    again = asked(desk)
+    clock.advance(days=8)
+    assert asked(desk).id not in {first.id, again.id}
+
+
 def test_role_counts_from_the_approval_until_its_end(desk, clock):
     access = asked(desk)
     before = desk.roles_of("rae@example.com")
