@@ -39,6 +39,10 @@ _log = logging.getLogger(__name__)
 _HUNG_UP_STATUS = 499  # nginx's status for a client that closed the connection
 _MILLION = 1_000_000
 _LONGEST_VERSION = 5  # digits; longer numbers may be somebody's
+_STRANGER_STATUS = 401  # no valid key
+_STRANGERS_AT_ONCE = 500
+_STRANGERS_A_SECOND = 10
+_NANO = 1_000_000_000
 
 
 class Recorder:
@@ -53,6 +57,9 @@ class Recorder:
         self.clock = clock
         self.trace_ids = TraceIds()
         self._finishing: set[asyncio.Task[None]] = set()
+        self._strangers_left = float(_STRANGERS_AT_ONCE)
+        self._strangers_ticks = clock.ticks()
+        self._strangers_untraced = 0
 
     def open(self, endpoint: str) -> "Record":
         """Return the record of a request that came in just now."""
@@ -77,12 +84,28 @@ class Recorder:
         return task
 
     def write(self, trace: Trace) -> None:
-        """Put a finished trace into the spool and the metrics."""
+        """Put a finished trace into the spool and the metrics; of many strangers, into the metrics alone."""
         self.metrics.count(trace)
+        if trace.status == _STRANGER_STATUS and not self._is_room_for_stranger():
+            return
         try:
             self._spool.append(trace)
         except Fault as fault:  # the spool keeps it and refuses new work by itself
             _log.error("trace %s waits for room in the spool: %s", trace.trace_id, fault.message)
+
+    def _is_room_for_stranger(self) -> bool:
+        """Return whether a refusal of a request without a valid key is traced: else anybody could fill the disk."""
+        ticks = self.clock.ticks()
+        passed, self._strangers_ticks = (ticks - self._strangers_ticks) / _NANO, ticks
+        self._strangers_left = min(_STRANGERS_AT_ONCE, self._strangers_left + passed * _STRANGERS_A_SECOND)
+        if self._strangers_left < 1:
+            self._strangers_untraced += 1
+            return False
+        self._strangers_left -= 1
+        if self._strangers_untraced:
+            _log.warning("%d requests without a valid key were refused without a trace", self._strangers_untraced)
+            self._strangers_untraced = 0
+        return True
 
     def settle(self, hold: Hold, owed: Amount | None) -> None:
         """Charge what is owed for a hold; None gives it back."""
