@@ -64,7 +64,10 @@ def is_signed(key: bytes, message: bytes, signature: bytes) -> bool:
 
 
 def _files(pack: zipfile.ZipFile, manifest: Facts) -> Iterator[str]:
-    names = set(pack.namelist()) - _UNSIGNED
+    every = pack.namelist()
+    for name in sorted({name for name in every if every.count(name) > 1}):
+        yield f"{name} is there more than once"  # what is checked here need not be what others unpack
+    names = set(every) - _UNSIGNED
     for name in sorted(names ^ set(manifest["files"])):
         yield f"{name} is {'not in the manifest' if name in names else 'missing'}"
     for name, facts in sorted(manifest["files"].items()):

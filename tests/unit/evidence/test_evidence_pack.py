@@ -190,6 +190,18 @@ def test_a_changed_file_is_named(pack, name):
     assert check_pack(broken)[2] == f"{name} was changed"
 
 
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+@pytest.mark.parametrize("name", ["decisions.jsonl", "manifest.json"])
+def test_a_second_file_of_a_name_is_refused(pack, tmp_path, name):
+    source, twice = pack(), tmp_path / "twice.zip"
+    with zipfile.ZipFile(source) as before, zipfile.ZipFile(twice, "w") as after:
+        after.writestr(name, b'{"false": "and unpacked by whoever takes the first"}')
+        for info in before.infolist():
+            after.writestr(info, before.read(info))
+
+    assert check_pack(twice)[2] == f"{name} is there more than once"
+
+
 def test_a_changed_manifest_or_signature_is_refused(pack):
     assert (
         check_pack(changed(pack(), MANIFEST, lambda text: text + b" "))[2]
