@@ -167,14 +167,17 @@ def _check_app(guard: Guard, granted: Permit, name: str) -> None:
 
 async def _sent_form(request: Request, csrf: str) -> dict[str, str]:
     """Return the fields of a form, if it comes from a page of this session, or from a program with a token."""
-    is_form = request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded")
-    form = (await read_form(request) if is_form else {}) or {}
+    form = (await read_form(request) if _is_form(request) else {}) or {}
     if not csrf:
         return form
     given = form.pop("csrf", None) or request.headers.get("x-csrf-token", "")
     if not from_this_page(request) or not hmac.compare_digest(given.encode(), csrf.encode()):
         raise _STALE
     return form
+
+
+def _is_form(request: Request) -> bool:
+    return request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded")
 
 
 def oidc_subject(policy: OperatorPolicy, sub: str) -> str:
@@ -227,6 +230,8 @@ async def read_json(request: Request, kind: type[Body]) -> Body:
         OperatorRefused: body_refused; it is none. The words of the parser may quote it, so they are not passed on.
     """
     try:
+        if _is_form(request):  # read already, and waited for in vain
+            raise msgspec.DecodeError
         return msgspec.json.decode(await read_body(request.scope, request.receive) or b"{}", type=kind)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, HungUpError):
         fields = ", ".join(kind.__struct_fields__)

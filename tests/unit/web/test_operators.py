@@ -3,6 +3,7 @@
 import http.client
 import json
 import re
+import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
@@ -294,6 +295,15 @@ def test_state_that_cannot_be_read_lets_nobody_in(served, tokens, monkeypatch, t
     answer = ask(served, "GET", "/admin/api/me", token=tokens["coe"])
 
     assert (answer.status, answer.json["error"]["code"]) == (503, "ledger_unavailable")
+
+
+def test_a_form_where_json_is_taken_is_refused_at_once(served, tokens):
+    body = {"role": "responder", "reason": "The travel app answers nonsense."}
+    begun = time.monotonic()
+    answer = ask(served, "POST", "/admin/api/access", body, token=tokens["auditor"], content_type=FORM)
+
+    assert (answer.status, answer.json["error"]["code"]) == (400, "body_refused")
+    assert time.monotonic() - begun < 5
 
 
 def ask_for_more(served, who="dana@example.com", limit="tokens_per_day"):
