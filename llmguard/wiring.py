@@ -50,6 +50,7 @@ from llmguard.redaction.live import LiveAnalyzer
 from llmguard.redaction.redactor import Redactor
 from llmguard.registry.accepted import AcceptedRegistries
 from llmguard.registry.app_states import AppStateStore, LiveAppStates, in_force, states_at
+from llmguard.registry.check import find_gaps
 from llmguard.registry.finding import Finding, RegistryInvalid
 from llmguard.registry.live import LiveRegistry
 from llmguard.replay.live import Parts
@@ -326,6 +327,7 @@ def _operator_parts(
         lambda name: environ.get(name, "").strip() or None,
         traces.open,
         findings,
+        lambda: find_gaps(settings.registry),
     )
 
 

@@ -51,7 +51,7 @@ def catalog_concerns(app: App, today: date) -> list[Concern]:
     if app.expires is not None and app.expires - today <= _APP_ENDS:
         days = (app.expires - today).days
         when = {0: "today", 1: "tomorrow"}.get(days, f"in {days} days, on {app.expires:%-d %b %Y}")
-        return [Concern("care", f"Its approval ends {when}.", "Renew it: below is the change for registry.yaml.")]
+        return [Concern("care", f"Its approval ends {when}.", "Renew it below.")]
     return []
 
 

@@ -37,7 +37,9 @@ class RegistryChange:
 
 def state_changes(app: App) -> list[RegistryChange]:
     """Return the changes of state that make sense for an app as it is."""
-    changes = []
+    changes: list[RegistryChange] = []
+    if app.contained_at is not None:
+        return changes  # no change of git lets it in
     if app.status in ("draft", "sandbox", "suspended"):
         words = "Its keys work with every preset that it may use, from a second after the merge."
         changes.append(_state(app, "Approve", words, "approved"))
@@ -50,8 +52,8 @@ def state_changes(app: App) -> list[RegistryChange]:
 
 
 def renewal(app: App, today: date) -> RegistryChange | None:
-    """Return the change that renews an approval for a year; None for an app without an end."""
-    if app.expires is None:
+    """Return the change that renews an approval for a year; None for an app without an end, or one that is stopped."""
+    if app.expires is None or app.contained_at is not None:
         return None
     until = _a_year_after(max(app.expires, today))
     return RegistryChange(

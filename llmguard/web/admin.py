@@ -54,6 +54,7 @@ class OperatorParts:
         variable: returns an environment variable, for the secret of llmguard's client there.
         open_traces: gives a reader of traces; may block, since the first one loads DuckDB.
         findings: what is wrong with registry.yaml as it is now.
+        gaps: what apps lack in it, which is served all the same; may block.
     """
 
     operators: OperatorStore
@@ -66,6 +67,7 @@ class OperatorParts:
     variable: Callable[[str], str | None]
     open_traces: Callable[[], "TraceReader"]
     findings: Callable[[], Sequence[Finding]]
+    gaps: Callable[[], Sequence[Finding]]
 
 
 def operator_routers(services: Services, parts: OperatorParts, openid: OpenIdProviders) -> list[APIRouter]:
@@ -81,8 +83,20 @@ def operator_routers(services: Services, parts: OperatorParts, openid: OpenIdPro
         SignIn(guard).router(),
         OpenIdSignIn(guard, openid, parts.sign_ins, parts.variable).router(),
         sign_out_router(guard),
-        *console_routers(Console(guard, parts.keys, parts.open_traces, parts.findings)),
+        *console_routers(_console(guard, parts)),
     ]
+
+
+def _console(guard: Guard, parts: OperatorParts) -> Console:
+    return Console(
+        guard,
+        parts.keys,
+        parts.open_traces,
+        parts.findings,
+        parts.gaps,
+        parts.containments,
+        parts.renewals,
+    )
 
 
 def _catalog_router(guard: Guard) -> APIRouter:

@@ -1,15 +1,19 @@
 """How pages write figures, money and times: filters of their templates."""
 
+import re
 from collections.abc import Callable
 from datetime import UTC, date, datetime
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any, Final
+
+from markupsafe import Markup, escape
 
 _CENT: Final = Decimal("0.01")
 _SMALL_USD: Final = Decimal("0.000001")
 _THOUSAND: Final = 1000
 _MILLION: Final = 1_000_000
 _SECOND_MS: Final = 1000
+_CODE: Final = re.compile(r"`([^`]+)`")
 _NONE: Final = "-"
 
 
@@ -82,6 +86,11 @@ def days_from_now(days: int) -> str:
     return f"in {count(days, 'day')}" if days > 0 else f"{count(-days, 'day')} ago"
 
 
+def with_code(text: str) -> Markup:
+    """Return a text as markup, in which what stands between backticks is code."""
+    return Markup(_CODE.sub(r"<code>\1</code>", str(escape(text))))  # noqa: S704 - escaped first
+
+
 FILTERS: Final[dict[str, Callable[..., Any]]] = {  # Any: each takes and gives its own
     "figure": figure,
     "short": short,
@@ -92,4 +101,5 @@ FILTERS: Final[dict[str, Callable[..., Any]]] = {  # Any: each takes and gives i
     "day": day,
     "count_of": count,
     "days_from_now": days_from_now,
+    "with_code": with_code,
 }

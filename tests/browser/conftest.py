@@ -114,6 +114,11 @@ def axe():
     return Axe()
 
 
+def unfold(page, words):
+    """Open a part of the page, if it is not open already."""
+    page.locator("details", has=page.locator("summary", has_text=words)).evaluate("part => { part.open = true; }")
+
+
 @pytest.fixture
 def look(axe):
     """Judge a page as it is now: accessible, nothing refused by its policy, nothing wider than the screen."""
@@ -121,7 +126,7 @@ def look(axe):
     def judge(page, name):
         if SHOTS:
             Path(SHOTS).mkdir(parents=True, exist_ok=True)
-            page.screenshot(path=f"{SHOTS}/{name}.png", full_page=True)
+            page.screenshot(path=f"{SHOTS}/{name}.png", full_page=True, caret="initial")
         found = axe.run(page, options={"runOnly": {"type": "tag", "values": WCAG}}).response["violations"]
         assert [(one["id"], [node["html"][:200] for node in one["nodes"]]) for one in found] == []
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), f"{name} is wider than the screen"

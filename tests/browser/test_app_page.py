@@ -3,12 +3,13 @@
 import json
 import re
 import urllib.request
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from llmguard.audit.log import AuditLog
 from llmguard.domain.clock import SystemClock
-from tests.browser.conftest import DESKTOP, PHONE
+from tests.browser.conftest import DESKTOP, PHONE, unfold
 from tests.support.console_registry import LONG_APP
 
 SIZES = pytest.mark.parametrize(
@@ -41,11 +42,6 @@ def test_apps_with_long_names_no_traces_and_no_approval_are_shown_too(people, lo
 
     assert page.get_by_role("heading", level=1).inner_text() == app
     look(page, f"app-{app[:12]}")
-
-
-def unfold(page, words):
-    """Open a part of the page, if it is not open already."""
-    page.locator("details", has=page.locator("summary", has_text=words)).evaluate("part => { part.open = true; }")
 
 
 def issue(page):
@@ -107,7 +103,7 @@ def test_more_quota_is_asked_for_once_and_the_reason_is_hidden(people, look, sit
     page.locator("summary", has_text="Ask for more quota").click()
     page.get_by_label("Which limit").select_option(label="Tokens a month")
     page.get_by_label("How much more").fill("many")
-    page.get_by_label("Why").fill("The year ends, as anna.schmidt@example.com says.")
+    page.locator("#overage").get_by_label("Why").fill("The year ends, as anna.schmidt@example.com says.")
     page.get_by_role("button", name="Ask", exact=True).click()
     page.locator("#problem .wrong").wait_for()
     assert "no figure of this limit" in page.locator("#problem").inner_text()
@@ -151,6 +147,25 @@ def test_first_requests_are_copied_and_work(people, site):
     assert {node["type"] for node in n8n["nodes"]} >= {"n8n-nodes-base.httpRequest"}
 
 
+def test_owner_renews_an_approval_as_far_as_the_coe_lets(people, look):
+    page = people.page("owner", name="rita@example.com")
+    page.goto("/console/apps/contract-check")
+    today = datetime.now(UTC).date()
+    unfold(page, "Renew")
+    page.get_by_label("Until").fill((today + timedelta(days=1)).isoformat())
+    page.get_by_role("button", name="Renew", exact=True).click()
+    page.locator("#problem .wrong").wait_for()
+    assert "is approved until" in page.locator("#problem").inner_text()
+
+    page.get_by_label("Until").fill((today + timedelta(days=180)).isoformat())
+    page.get_by_role("button", name="Renew", exact=True).click()
+    page.locator("#health-of-app [data-answer]").wait_for()
+    assert page.locator("#problem").inner_text() == ""
+    assert "(in 180 days)" in page.locator("#health-of-app dl").inner_text()
+    page.faults.clear()  # the first try
+    look(page, "app-renewed")
+
+
 def test_owner_sees_no_app_of_others_and_builder_issues_no_key(people):
     page = people.page("owner", name="dana@example.com")
     assert page.goto("/console/apps/ticket-router").status == 403
@@ -166,5 +181,5 @@ def test_who_reads_only_gets_no_actions(people):
 
     page.goto("/console/apps/expense-triage")
 
-    assert page.locator("details.action").count() == 0
+    assert page.locator("details.action form").count() == 0
     assert page.locator("form[method=post]").count() == 1  # sign out

@@ -2,7 +2,9 @@
 
 import pytest
 
-from tests.browser.conftest import DESKTOP, PHONE
+from llmguard.audit.log import AuditLog
+from llmguard.domain.clock import SystemClock
+from tests.browser.conftest import DESKTOP, PHONE, unfold
 from tests.support.console_registry import LONG_APP, a_console_registry
 
 SIZES = pytest.mark.parametrize(
@@ -15,7 +17,7 @@ def test_catalog_lists_every_app_and_narrows_down(people, look, size, scheme):
     page = people.page("coe", size=size, scheme=scheme)
     page.goto("/console/")
     page.get_by_role("navigation").get_by_role("link", name="Catalog").click()
-    assert page.locator("tbody tr").count() == 6
+    assert page.locator("tbody tr").count() == 7
     look(page, f"catalog-{scheme}")
 
     def found():
@@ -38,14 +40,15 @@ def test_catalog_lists_every_app_and_narrows_down(people, look, size, scheme):
 def test_change_of_state_is_copied_for_git(people, look):
     page = people.page("coe")
     page.goto("/console/apps/ticket-router")
-    page.locator("summary", has_text="Approve…").click()
-    page.locator("details", has_text="Approve…").get_by_role("button", name="Copy change of registry.yaml").click()
+    unfold(page, "Approve in git…")
+    change = page.locator("details", has_text="Approve in git…")
+    change.get_by_role("button", name="Copy change of registry.yaml").click()
 
     copied = page.evaluate("navigator.clipboard.readText()")
 
     assert copied == "apps:\n  ticket-router:\n    status: approved  # was: sandbox\n"
-    assert page.locator("summary", has_text="Suspend…").count() == 1
-    assert page.locator("summary", has_text="Renew for a year…").count() == 1
+    assert page.locator("summary", has_text="Suspend in git…").count() == 1
+    assert page.locator("summary", has_text="Renew for a year in git…").count() == 1
     look(page, "app-change")
 
 
@@ -71,7 +74,7 @@ def test_preset_shows_what_it_allows_who_uses_it_and_what_differs(people, look, 
 
 
 def test_builder_sees_presets_and_only_own_apps_on_them(people):
-    page = people.page("builder", name="lee@example.com")
+    page = people.page("builder", name="dana@example.com")
 
     page.goto("/console/presets/summarise")
 
@@ -80,6 +83,39 @@ def test_builder_sees_presets_and_only_own_apps_on_them(people):
     assert page.goto("/console/presets/none").status == 404
     assert page.goto("/console/catalog").url.endswith("/console/apps")
     assert page.goto("/console/catalog/findings").url.endswith("/console/apps")
+
+
+def test_app_is_stopped_at_once_and_let_in_again(people, look, site):
+    page = people.page("coe")
+    page.goto("/console/apps/hr-helpdesk")
+    page.get_by_label("It is for").wait_for(state="attached")
+    unfold(page, "Issue a key")
+    page.get_by_role("button", name="Issue the key").click()
+    page.get_by_role("heading", name="The key, this once").wait_for()
+    key = page.locator("#keys-of-app [data-answer] code").inner_text()
+    site.wait_until(lambda: site.get("/v1/me", key)[0] == 200)
+
+    unfold(page, "Stop it now")
+    page.get_by_label("Why", exact=True).first.fill("Its key was seen in a public place.")
+    page.get_by_role("button", name="Stop it now").click()
+    page.get_by_role("heading", name="It is stopped.").wait_for()
+    assert "does not work" in page.locator("#health").inner_text()
+    assert "valid" not in page.locator("#keys-of-app table").inner_text()
+    assert "stopped since" in page.locator("#health-of-app dl").inner_text()
+    assert page.locator("summary", has_text="in git…").count() == 0
+    look(page, "app-stopped")
+    site.wait_until(lambda: site.get("/v1/me", key)[0] == 401)
+    page.goto("/console/catalog")
+    assert page.locator("tr", has_text="hr-helpdesk").locator(".badge").first.inner_text() == "stopped"
+
+    page.goto("/console/apps/hr-helpdesk")
+    unfold(page, "Let it in again")
+    page.locator("#reason-lift").fill("It was a false alarm.")
+    page.get_by_role("button", name="Let it in again").click()
+    page.get_by_role("heading", name="It is let in again.").wait_for()
+    log = AuditLog(site.data / "state.db", SystemClock()).entries()
+    said = [(entry.what, entry.who) for entry in log if entry.what in ("app.contained", "app.lifted")]
+    assert said == [("app.contained", "coe@example.com"), ("app.lifted", "coe@example.com")]
 
 
 def test_findings_of_a_broken_registry_are_listed_until_they_are_mended(people, look, site):

@@ -128,6 +128,19 @@ apps:
     sensitivity: confidential
     presets: [summarise]
     quota: {{usd_per_month: 100}}
+  contract-check:
+    owner: rita@example.com
+    backup_owner: lee@example.com
+    cost_center: "3300"
+    status: approved
+    ticket: GOV-152
+    connectors: []
+    expires: {_in_days(45)}
+    support: business-hours
+    runbook: https://wiki.example.com/contracts
+    sensitivity: public
+    presets: [summarise]
+    quota: {{tokens_per_day: 100000}}
   legal-search:
     owner: lee@example.com
     cost_center: "3300"

@@ -123,6 +123,7 @@ class Served:
                     {"OIDC_SECRET": "s3cret"}.get,
                     lambda: self.reader,
                     lambda: self.findings,
+                    tuple,
                 ),
                 self.mint,
                 OpenIdProviders(clock),

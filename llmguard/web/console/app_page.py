@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends
@@ -25,6 +26,7 @@ from llmguard.registry.resolve import usable_presets
 from llmguard.traces.errors import TraceQueryError, TraceStoreError
 from llmguard.web.console.app_keys import app_keys_router, keys_facts
 from llmguard.web.console.app_overage import app_overage_router, overage_facts
+from llmguard.web.console.app_state import app_state_router
 from llmguard.web.console.charts import Chart, bar_chart
 from llmguard.web.console.layout import CATALOG, MY_APPS, Console, is_part, may, together
 from llmguard.web.console.quota_words import limit_row
@@ -32,8 +34,7 @@ from llmguard.web.figures import figure, short, usd
 from llmguard.web.operators import Visit
 
 _TREND_DAYS: Final = 28
-_KEYS: Final = "app_keys.html"
-_PARTS: Final = {_KEYS: keys_facts, "app_overage.html": overage_facts}
+_PARTS: Final = {"app_keys.html": keys_facts, "app_health.html": keys_facts, "app_overage.html": overage_facts}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +52,18 @@ def app_routers(console: Console) -> list[APIRouter]:
         """Answer a form: to htmx with the part that has changed, else with the whole page."""
         if is_part(request):
             facts = await asyncio.to_thread(_PARTS[part], console, visit, app)
-            if part == _KEYS:
+            if "keys" in facts:
                 facts |= await _health_facts(console, visit, app, facts["keys"])
             return console.part(visit, part, app=app, **{**facts, **said})
         facts = await app_facts(console, visit, app, request)
         return console.page(visit, "app.html", app.name, facts.pop("menu_entry"), **{**facts, **said})
 
-    return [_page_router(console), app_keys_router(console, answer), app_overage_router(console, answer)]
+    return [
+        _page_router(console),
+        app_keys_router(console, answer),
+        app_overage_router(console, answer),
+        app_state_router(console, answer),
+    ]
 
 
 def _page_router(console: Console) -> APIRouter:
@@ -123,7 +129,13 @@ async def _health_facts(console: Console, visit: Visit, app: App, keys: Sequence
         "renewal": renewal(app, now.date()),
         "changes": state_changes(app),
         "sees_catalog": reach_of(operator.roles, "apps.read") == "all",
+        "furthest": now.date() + timedelta(days=services.registry.renewal.longest_days),
+        "may_renew": may(operator, "apps.renew", app) and app.status == "approved" and app.expires is not None,
+        "may_contain": may(operator, "apps.contain", app) and app.contained_at is None,
+        "may_lift": may(operator, "apps.lift", app) and app.contained_at is not None,
         "is_part": True,
+        "other": "",  # which section comes along with the one that was asked for
+        "said": "",
     }
 
 

@@ -1,5 +1,6 @@
 """`/console/catalog`: every app, by state, data, owner and end; and what is wrong with registry.yaml as it is now."""
 
+import asyncio
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Annotated, Final, get_args
@@ -82,7 +83,8 @@ def catalog_router(console: Console) -> APIRouter:
         if visit.permit.reach != "all":
             return RedirectResponse(MY_APPS, 303, headers=PAGE_HEADERS)
         registry = console.guard.services.registry
-        facts = {"findings": console.findings(), "digest": registry.digest}
+        gaps = await asyncio.to_thread(console.gaps)
+        facts = {"findings": console.findings(), "gaps": gaps, "digest": registry.digest}
         return console.page(visit, "findings.html", "Findings of the last load", CATALOG, **facts)
 
     return router

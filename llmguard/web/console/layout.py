@@ -9,6 +9,8 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from llmguard.catalog.activity import Activity
+from llmguard.catalog.containment import Containments
+from llmguard.catalog.renewal import Renewals
 from llmguard.domain.catalog import App
 from llmguard.domain.chat import JsonObject
 from llmguard.domain.operators import Operator
@@ -63,6 +65,9 @@ class Console:
         keys: of apps.
         open_traces: gives a reader of traces; the first call of a process loads DuckDB, so it is made in a thread.
         findings: what is wrong with registry.yaml as it is now.
+        gaps: what apps lack in it, which is served all the same; may block.
+        containments: of apps.
+        renewals: of apps, by their owners.
         activity: figures of the last hour, day and month.
         months: of each app.
     """
@@ -71,6 +76,9 @@ class Console:
     keys: KeyStore
     open_traces: Callable[[], "TraceReader"]
     findings: Callable[[], Sequence[Finding]]
+    gaps: Callable[[], Sequence[Finding]]
+    containments: Containments
+    renewals: Renewals
     activity: Activity = field(init=False)
     months: AppMonths = field(init=False)
 

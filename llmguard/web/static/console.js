@@ -36,6 +36,7 @@ function showAnswer(root) {
   if (answer) answer.focus();
 }
 
+document.addEventListener("submit", () => document.getElementById("problem")?.replaceChildren());
 addCopyButtons(document);
 showAnswer(document);
 document.addEventListener("htmx:after:swap", () => {

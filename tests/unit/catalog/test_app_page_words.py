@@ -134,6 +134,13 @@ def test_change_of_state_is_written_for_git(status, titles):
         assert change.text.endswith(f"  # was: {status}\n")
 
 
+def test_no_change_of_git_is_offered_for_an_app_that_is_stopped():
+    stopped = an_app(status="suspended", contained_at=NOON, expires=TODAY)
+
+    assert state_changes(stopped) == []
+    assert renewal(stopped, TODAY) is None
+
+
 def test_renewal_goes_on_a_year_from_the_end_or_from_today():
     assert renewal(an_app(expires=date(2027, 3, 31)), TODAY).after == "expires: 2028-03-31"
     assert renewal(an_app(expires=date(2025, 1, 1)), TODAY).after == "expires: 2027-11-23"

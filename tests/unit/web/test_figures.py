@@ -48,3 +48,9 @@ def test_counts_have_their_noun():
     assert figures.count(1, "app") == "1 app"
     assert figures.count(1200, "app") == "1,200 apps"
     assert figures.count(2, "app ends", "apps end") == "2 apps end"
+
+
+def test_code_is_marked_and_everything_else_is_escaped():
+    text = "Ask for `a<b>`, <i>now</i>."
+
+    assert figures.with_code(text) == "Ask for <code>a&lt;b&gt;</code>, &lt;i&gt;now&lt;/i&gt;."
