@@ -21,7 +21,7 @@ WORDS = (
 MODEL = "mock-1"
 PROMPT_TOKENS = 200
 _HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: %s\r\nx-request-id: req_mock\r\n"
-_STREAM_HEAD = _HEAD % b"text/event-stream" + b"transfer-encoding: chunked\r\n\r\n"
+_STREAM_HEAD = _HEAD % b"text/event-stream; charset=utf-8" + b"transfer-encoding: chunked\r\n\r\n"
 
 
 class Answers:
