@@ -103,7 +103,7 @@ class Cases:
             same = Case(preset, SAME, [prompts.letter(preset)])
             self._warm_up(same)
             rows += [self._row(same, callers) for callers in (1, MANY)]
-            chats = prompts.chats(preset, count, seed=1)
+            chats = prompts.chats(preset, count // 3, seed=1)
             self._warm_up(Case(preset, "chats", chats))
             rows.append(self._row(Case(preset, "chats", chats[1:], "once"), MANY))
             for callers, some in ((1, count // 4), (MANY, count)):
