@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from llmguard.catalog.renewal import Renewals, check_renewer, renewal_json
+from llmguard.cli.apps_git import COMMANDS
 from llmguard.cli.options import as_json_option, as_option, place_options, settings_from
 from llmguard.cli.output import print_facts, print_rows
 from llmguard.cli.registry_file import current_registry, known_app
@@ -19,7 +20,11 @@ _COLUMNS = ("name", "status", "sensitivity", "owner", "cost_center", "expires", 
 
 @click.group()
 def command() -> None:
-    """Look at the app catalog, and renew approvals."""
+    """Look at the app catalog, renew approvals, and move apps to and from git."""
+
+
+for one in COMMANDS:
+    command.add_command(one)
 
 
 @command.command("list")

@@ -1,6 +1,8 @@
 """`llmguard contain`: stop an app at once, or start it again."""
 
 import sqlite3
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import click
 
@@ -11,17 +13,30 @@ from llmguard.cli.output import print_facts
 from llmguard.cli.registry_file import current_registry, known_app
 from llmguard.domain.catalog import App
 from llmguard.domain.clock import SystemClock
+from llmguard.evidence.pack import Scope, make_pack
+from llmguard.evidence.signing import EvidenceError
+from llmguard.settings import Settings
+from llmguard.traces.errors import TraceQueryError, TraceStoreError
 from llmguard.traces.reader import TraceReader
+
+_PACKED = timedelta(days=30)
 
 
 @click.command()
 @click.argument("app")
 @click.option("--reason", required=True, help="Why; only operators read it.")
 @click.option("--lift", is_flag=True, help="End the containment instead; the old keys stay revoked.")
+@click.option(
+    "--pack",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write an evidence pack of the app's last 30 days, too: a signed zip, as `llmguard evidence pack` does.",
+)
 @as_option
 @as_json_option
 @place_options
-def command(*, app: str, reason: str, lift: bool, who: str, as_json: bool, **places: str | None) -> None:
+def command(
+    *, app: str, reason: str, lift: bool, pack: Path | None, who: str, as_json: bool, **places: str | None
+) -> None:
     """Stop APP at once: keys revoked, requests refused by every worker within a second, owners told, evidence noted.
 
     It stays so, whatever registry.yaml says, until somebody lifts it.
@@ -35,6 +50,8 @@ def command(*, app: str, reason: str, lift: bool, who: str, as_json: bool, **pla
             click.echo(f"{app} may be used again; give it a new key: `llmguard keys issue {app}`.", err=True)
         else:
             _contain(containments, known, who, reason, as_json=as_json)
+            if pack is not None:
+                _pack(settings, app, pack)
     except (sqlite3.Error, OSError) as error:
         fail(f"state.db cannot be written ({type(error).__name__}); nothing was changed.")
 
@@ -47,3 +64,12 @@ def _contain(containments: Containments, app: App, who: str, reason: str, *, as_
     print_facts(facts, as_json=as_json)
     if done.is_new and evidence is None:
         click.echo("Its traces cannot be read now, so that the audit log does not name them.", err=True)
+
+
+def _pack(settings: Settings, app: str, file: Path) -> None:
+    now = datetime.now(UTC)
+    try:
+        packed = make_pack(settings, Scope(now - _PACKED, now, app), file)
+    except (EvidenceError, TraceStoreError, TraceQueryError, sqlite3.Error, OSError) as error:
+        fail(f"{app} is stopped, but the evidence pack cannot be made: {type(error).__name__}.")
+    click.echo(f"{file} has {packed.traces} traces; its manifest's SHA-256 is {packed.manifest_sha256}.", err=True)

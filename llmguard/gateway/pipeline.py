@@ -112,7 +112,7 @@ async def redact(services: Services, record: Record, caller: Caller, preset: Pre
     redactor = services.redactor
     redacted = await redactor.redact(request, app=caller.app.name, profile=preset.redaction)
     record.redacted(redactor, redacted)
-    check_content(caller.app, redacted.entities)
+    check_content(caller.app, redacted.entities, redacted.vault.types_of_only)
     return redacted
 
 

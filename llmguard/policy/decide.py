@@ -5,7 +5,7 @@ the request. The CoE's own rules, in `judge.py`, come after them.
 """
 
 import re
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 from llmguard.domain.catalog import App, Model, Preset
 from llmguard.domain.chat import ChatRequest, JsonObject
 from llmguard.domain.errors import Refusal, RefusalCode
+from llmguard.domain.made_up import MADE_UP
 from llmguard.policy.parameters import (
     MAX_TOKENS,
     PARAMETER,
@@ -39,7 +40,8 @@ _KIND = re.compile(r"[a-z][a-z_]{0,39}")  # OpenAI's types look so; anything els
 _MODEL = re.compile(r"([a-z0-9._/:-]+)(?:@[1-9][0-9]{0,8})?")
 _PLAIN_WORDS = frozenset({"none", "auto", "required", "default", "medium"})  # OpenAI's own, of built-in rules
 _MOST_KEPT = 10**15
-_HARMLESS = frozenset({"LOCATION", "URL"})  # in any text, and about nobody; all else that is found is confidential
+# In any text, and about nobody; all else that is found is confidential.
+HARMLESS = frozenset({"LOCATION", "URL", "DATE_TIME", "ORGANIZATION"})
 _TEXT_PARTS = frozenset({"text", "refusal", "input_text", "output_text"})
 
 
@@ -127,13 +129,22 @@ def check_app(app: App, *, today: date, origin: str | None) -> None:
     refuse(objections)
 
 
-def check_content(app: App, entities: Mapping[str, int]) -> None:
-    """Refuse what was found in a request, by type, that this app may not send.
+def check_content(
+    app: App, entities: Mapping[str, int], types_of_only: Callable[[re.Pattern[str]], Container[str]]
+) -> None:
+    """Refuse what was found in a request that this app may not send.
+
+    Args:
+        app: whose request it is.
+        entities: what was found, by type.
+        types_of_only: returns the types of which every value that was found matches a pattern.
 
     Raises:
         Refusal: content_blocked.
     """
-    refuse(tuple(sandbox_objections(app, entities)))
+    if app.status == "sandbox" and entities:
+        made_up = types_of_only(MADE_UP)
+        refuse(tuple(sandbox_objections(app, [kind for kind in entities if kind not in made_up])))
 
 
 def decide(app: App, preset: Preset, request: ChatRequest) -> Decision:
@@ -313,14 +324,14 @@ def allowed_models(app: App, preset: Preset) -> tuple[Model, ...]:
     return targets
 
 
-def sandbox_objections(app: App, entities: Mapping[str, int]) -> Iterator[Objection]:
+def sandbox_objections(app: App, entities: Collection[str]) -> Iterator[Objection]:
     """Yield an objection when a request of an app in the sandbox carries personal data or secrets.
 
     Args:
         app: whose request it is.
-        entities: what was found in it, by type.
+        entities: types of what was found in it and is not made up.
     """
-    found = sorted(set(entities) - _HARMLESS) if app.status == "sandbox" else ()
+    found = sorted(set(entities) - HARMLESS)
     if found:
         yield Objection(
             "content_blocked",

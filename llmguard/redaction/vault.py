@@ -82,6 +82,11 @@ class Vault:
         """How many placeholders it has given out. No `__len__`, since an empty vault is a vault all the same."""
         return len(self._by_code)
 
+    def types_of_only(self, pattern: re.Pattern[str]) -> frozenset[str]:
+        """Return the types of which something was hidden, and every value matches a pattern as a whole."""
+        others = {entry.entity_type for entry in self._by_code.values() if not pattern.fullmatch(entry.text)}
+        return frozenset(entry.entity_type for entry in self._by_code.values()) - others
+
     def restore(self, body: JsonObject) -> JsonObject:
         """Return a chat.completion body with the values put back; the same object when nothing was hidden."""
         return restore_body(body, self.matcher, json_mode=self.json_mode) if self._by_code else body

@@ -113,6 +113,11 @@ def test_leak_drill_ends_with_the_next_request_refused_by_every_worker(gateway, 
         planted = client.chat.completions.with_raw_response.create(model="echo", messages=PLANTED)
     gateway.wait_until(lambda: gateway.traces("--app", "leaky", "--entity", "US_SSN"))
 
+    audit = gateway.ask("leak", "audit", "--connector", "wiki-write", "--since", "1h")
+    assert "leaky" in [one["app"] for one in audit["writers"]]
+    assert [(one["app"], one["entities"]) for one in audit["traces"]] == [("leaky", ["PERSON", "US_SSN"])]
+    assert audit["traces"][0]["trace_id"] == planted.headers["x-llmguard-trace-id"]
+
     contained = gateway.ask("contain", "leaky", "--reason", "The wiki shows SSNs.", "--as", "ana@example.com")
     time.sleep(1)
     outcomes = {refusal_of_a_new_connection(gateway, key) for _ in range(30)}

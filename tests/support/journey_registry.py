@@ -170,6 +170,13 @@ def a_registry(
             sensitivity: internal
             presets: [secret, echo]
             quota: {{requests_per_minute: 2, tokens_per_day: 1000}}
+          builder:
+            owner: lee@example.com
+            cost_center: "4712"
+            sensitivity: internal
+            connectors: [wiki-write]
+            presets: [echo, chat, strict]
+            quota: {{requests_per_minute: 1000}}
           stopped:
             owner: lee@example.com
             backup_owner: kim@example.com

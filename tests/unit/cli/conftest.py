@@ -24,10 +24,10 @@ def llmguard(tmp_path, registry, capsys, monkeypatch):
 
     lend_rules(tmp_path / "data")
 
-    def run(*words):
-        places = [f"--registry={registry}", f"--redaction={ROOT / 'redaction'}", f"--data={tmp_path / 'data'}"]
+    def run(*words, places=True):
+        files = [f"--registry={registry}", f"--redaction={ROOT / 'redaction'}", f"--data={tmp_path / 'data'}"]
         with monkeypatch.context() as patched:
-            patched.setattr("sys.argv", ["llmguard", *words, *places])
+            patched.setattr("sys.argv", ["llmguard", *words, *(files if places else [])])
             with pytest.raises(SystemExit) as ended:
                 main.main()
         said = capsys.readouterr()
