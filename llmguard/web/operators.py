@@ -40,6 +40,7 @@ _OUTLIVES_BROWSER: Final = None  # the cookie ends with the browser; the session
 _HINT: Final = (
     "Sign in at /console/sign-in, or send 'Authorization: Bearer op-lg_…'; `llmguard operator token` makes one."
 )
+_YOUR_APPS: Final = "Look it up among your apps: /console/apps, or GET /admin/api/apps for programs."
 _STALE: Final = OperatorRefused(
     "form_refused",
     "This was not sent by a page of yours, or that page is too old.",
@@ -88,7 +89,7 @@ class Guard:
         """
         app = self.services.registry.apps.get(name)
         if app is None:
-            raise OperatorRefused("not_found", "There is no app of this name.", "GET /admin/api/apps lists yours.")
+            raise OperatorRefused("not_found", "There is no app of this name.", _YOUR_APPS)
         return app
 
     async def visitor(self, request: Request) -> tuple[Operator, str]:
@@ -161,7 +162,7 @@ def _check_app(guard: Guard, granted: Permit, name: str) -> None:
         raise OperatorRefused(
             "role_missing",
             "You own no app of this name, and your roles reach no further.",
-            "GET /admin/api/apps lists yours.",
+            _YOUR_APPS,
         )
 
 

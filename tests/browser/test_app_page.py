@@ -21,7 +21,7 @@ SIZES = pytest.mark.parametrize(
 def test_owner_finds_everything_about_an_app_on_one_page(people, look, size, scheme):
     page = people.page("owner", name="dana@example.com", size=size, scheme=scheme)
     page.goto("/console/")
-    page.get_by_role("link", name="expense-triage").click()
+    page.get_by_role("link", name="expense-triage", exact=True).click()
     page.get_by_role("heading", level=1, name="expense-triage").wait_for()
 
     headings = page.get_by_role("heading", level=2).all_inner_texts()

@@ -22,7 +22,10 @@ def test_overview_shows_requests_refusals_hidden_values_latency_and_spend(people
     assert cards["Requests"] != "0"
     assert re.fullmatch(r"[\d.]+ m?s", cards["Median latency"])
     assert cards["Spend"].startswith("$")
-    assert page.get_by_role("link", name="expense-triage").get_attribute("href") == "/console/apps/expense-triage"
+    assert (
+        page.get_by_role("link", name="expense-triage", exact=True).get_attribute("href")
+        == "/console/apps/expense-triage"
+    )
     assert page.locator("#codes").is_visible()
     look(page, f"overview-{last}-{scheme}-{size['width']}")
 

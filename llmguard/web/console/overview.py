@@ -3,6 +3,7 @@
 import asyncio
 from datetime import date, datetime, timedelta
 from typing import Annotated, Final, Literal
+from urllib.parse import quote
 
 from fastapi import APIRouter, Depends
 from starlette.responses import RedirectResponse, Response
@@ -14,7 +15,8 @@ from llmguard.domain.operators import Operator
 from llmguard.identity.roles import reach_of
 from llmguard.traces.errors import TraceQueryError, TraceStoreError
 from llmguard.web.console.charts import Chart, bar_chart
-from llmguard.web.console.layout import MY_APPS, Console, menu_of
+from llmguard.web.console.layout import MY_APPS, Console
+from llmguard.web.console.quota_words import LIMIT_WORDS
 from llmguard.web.figures import count, figure
 from llmguard.web.operators import CONSOLE, Visit
 from llmguard.web.pages import PAGE_HEADERS
@@ -40,10 +42,7 @@ def overview_router(console: Console) -> APIRouter:
     ) -> Response:
         operator = visit.operator
         if not _sees_overview(operator):
-            own = any(entry.path == MY_APPS for entry in menu_of(operator))
-            if own:
-                return RedirectResponse(MY_APPS, 303, headers=PAGE_HEADERS)
-            return console.page(visit, "no_role.html", "Console", CONSOLE)
+            return RedirectResponse(MY_APPS, 303, headers=PAGE_HEADERS)
         facts = await asyncio.to_thread(_facts, console, operator, WINDOWS[last])
         waiting = await asyncio.to_thread(_waiting, console, operator)
         return console.page(visit, "overview.html", "Overview", CONSOLE, live=live, waiting=waiting, **facts)
@@ -128,11 +127,20 @@ def _waiting(console: Console, operator: Operator) -> list[JsonObject]:
             words = f"{count(ending, 'app ends', 'apps end')} within 30 days, or ended"
             waiting.append({"words": words, "path": "/console/catalog?ends=30", "level": "care"})
     if _reaches(operator, "overage.read"):
-        open_ones = sum(one.state in ("open", "awaiting_second") for one in services.overage.all())
-        if open_ones:
-            words = f"{count(open_ones, 'request')} for more quota to decide"
-            waiting.append({"words": words, "path": None, "level": "care"})
+        asked = [one for one in services.overage.all() if one.state in ("open", "awaiting_second")]
+        waiting += [
+            {
+                "words": f"{one.app} asks for more: {LIMIT_WORDS[one.limit]}",
+                "path": f"{MY_APPS}/{one.app}",
+                "level": "care",
+            }
+            for one in asked[:_MOST_ROWS]
+        ]
     return waiting
+
+
+def _page_of(app: str) -> str:
+    return f"{MY_APPS}/{quote(app)}"
 
 
 def _ends_soon(expires: date | None, now: datetime) -> bool:

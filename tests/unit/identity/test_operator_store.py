@@ -94,6 +94,18 @@ def test_revoked_token_takes_its_sessions_along_and_the_log_tells_it(store, tmp_
         store.revoke("AAAABBBBCCCC", who="lee")
 
 
+def test_page_that_refreshes_itself_keeps_no_session_open(store, clock):
+    issued = store.issue("ana@example.com", who="test")
+    cookie = store.open_session(issued.token.operator(), token=issued.token)
+    for _ in range(11):
+        clock.advance(minutes=5)
+        store.session_of(cookie, is_use=False)
+
+    clock.advance(minutes=5)
+
+    assert "over" in refusal_of(store.session_of, cookie)
+
+
 def test_session_goes_on_while_it_is_used_and_ends_after_a_day_of_work(store, clock):
     issued = store.issue("dana", who="root")
     cookie = store.open_session(issued.token.operator(), token=issued.token)

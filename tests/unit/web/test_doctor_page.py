@@ -60,6 +60,8 @@ def test_page_is_a_form_with_labels_that_loads_only_its_own_files(served):
         "/static/icon.svg",
         "/static/style.css",
         "/static/doctor.js",
+        "/console/",  # a link
+        "/static/icon.svg",
     ]
     assert labels.inline == []
     assert "unsafe-inline" not in headers["content-security-policy"]
