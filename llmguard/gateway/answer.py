@@ -85,10 +85,10 @@ def plain_answer(redacted: Redacted) -> Answer:
     return WholeAnswer(redacted.vault)
 
 
-async def filter_answer(
+def filter_answer(
     preset: Preset, redactor: Redactor, vault: Vault, chunks: AsyncIterator[JsonObject]
 ) -> AsyncIterator[JsonObject]:
-    """Yield what the preset lets through of an answer.
+    """Return what the preset lets through of an answer.
 
     Without filters each chunk passes as it comes. A filter has to see the whole text before any of it may leave, so a
     stream under one is held until its end, and then leaves in its own chunks.
@@ -96,10 +96,12 @@ async def filter_answer(
     Raises:
         Fault: a filter cannot answer; nothing was let through.
     """
-    if NO_SECRETS not in preset.response_filters:
-        async for chunk in chunks:
-            yield chunk
-        return
+    return _without_secrets(redactor, vault, chunks) if NO_SECRETS in preset.response_filters else chunks
+
+
+async def _without_secrets(
+    redactor: Redactor, vault: Vault, chunks: AsyncIterator[JsonObject]
+) -> AsyncIterator[JsonObject]:
     held = [chunk async for chunk in chunks]
     stream = bool(held) and held[0].get("object") == "chat.completion.chunk"
     for chunk in await redactor.drop_secrets(held, vault, stream=stream):

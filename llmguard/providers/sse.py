@@ -64,8 +64,11 @@ class EventReader:
         if not line:
             self._dispatch(events)
             return
-        name, _, value = line.partition(b":")
-        value = value.removeprefix(b" ")
+        if line[:6] == b"data: ":  # as nearly all are
+            name, value = b"data", line[6:]
+        else:
+            name, _, value = line.partition(b":")
+            value = value.removeprefix(b" ")
         if name == b"data":
             self._data.append(value)
             self._data_bytes += len(value)

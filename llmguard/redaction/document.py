@@ -23,7 +23,7 @@ from typing import Any
 
 from llmguard.domain.chat import ChatRequest, JsonObject
 from llmguard.redaction.restore import looks_like_json
-from llmguard.redaction.stream import delta_texts
+from llmguard.redaction.stream import delta_texts, only_text
 from llmguard.redaction.units import (
     Field,
     Lines,
@@ -207,6 +207,7 @@ def place_name(field: Field) -> str:
 _SECONDS = range(10**9, 4 * 10**9)  # `created`, from 2001 to 2096
 _LONGEST_ALTERNATIVE = 16  # characters of one token of a model
 _TOKEN_MEMBERS = frozenset({"token", "logprob", "bytes", "top_logprobs"})
+_PLAIN_CHOICE = frozenset({"index", "delta", "finish_reason", "logprobs"})
 _MOST_CHOICES = 1_000
 _NO_CHOICES: JsonObject = {"choices": None}
 _READ_BY_ITSELF = frozenset({"message", "delta", "logprobs"})
@@ -240,6 +241,11 @@ def chunk_units(chunks: list[JsonObject]) -> list[Unit]:
             _read_body(chunk, ("chunks", number), rest, repeated)
             # What stands around the choices is the same in most chunks: where nothing was read of it, once is enough.
             around = {} if any(repeated.values()) or rest.length > before else chunk | _NO_CHOICES
+        choices: list[JsonObject] = chunk.get("choices") or []
+        if len(choices) == 1 and (text := only_text(choices[0])) is not None and _is_plain(choices[0]):
+            where: Path = ("chunks", number, "choices", 0, "delta", "content")
+            _grow(growing, (choices[0].get("index", 0), "content"), where, text)
+            continue
         _read_choices(chunk, ("chunks", number), rest)
         for position, choice in enumerate(chunk.get("choices") or ()):
             path: Path = ("chunks", number, "choices", position)
@@ -277,6 +283,12 @@ def _read_choices(body: JsonObject, path: Path, rest: Lines) -> None:
             is_place = name == "index" and type(value) is int and value < _MOST_CHOICES
             if value is not None and not is_place and name not in _READ_BY_ITSELF:
                 read_other(name, value, (*path, "choices", position), rest)
+
+
+def _is_plain(choice: JsonObject) -> bool:
+    """Return whether nothing stands in a choice besides the delta that has to be read."""
+    index = choice.get("index", 0)
+    return choice.keys() <= _PLAIN_CHOICE and type(index) is int and index < _MOST_CHOICES
 
 
 def _read_repeated(

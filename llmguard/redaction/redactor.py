@@ -133,7 +133,8 @@ class Redactor:
         Raises:
             Fault: as `redact_answer`.
         """
-        redacted = await self._redact_answer({"chunks": chunks}, lambda: chunk_units(chunks), vault)
+        said = [chunk.get("choices") for chunk in chunks]  # tells how much there is to read
+        redacted = await self._redact_answer({"chunks": chunks}, lambda: chunk_units(chunks), vault, of_size=said)
         rewritten: list[JsonObject] = redacted["chunks"]
         return rewritten
 
@@ -180,7 +181,7 @@ class Redactor:
         return rules
 
     async def _find(self, document: object, units_of: Callable[[], list[Unit]], rules: Profile) -> "_Found":
-        """Return the units of a document and what the engine finds in them."""
+        """Return the units of a document, or of what is about as large, and what the engine finds in them."""
         is_large = _is_large(document)
         units, closed, visible = await _beside_the_loop(lambda: _visible(units_of(), rules), when=is_large)
         found = await self._finder.find_all([text for text, _ in visible], rules)
@@ -190,10 +191,10 @@ class Redactor:
         return _Found(units, closed, found, is_large or sum(map(len, found)) > _INLINE_SPANS)
 
     async def _redact_answer(
-        self, document: JsonObject, units_of: Callable[[], list[Unit]], vault: Vault
+        self, document: JsonObject, units_of: Callable[[], list[Unit]], vault: Vault, *, of_size: object = None
     ) -> JsonObject:
         rules = self._rules(vault.profile)
-        found = await self._find(document, units_of, rules)
+        found = await self._find(of_size or document, units_of, rules)
         is_much = found.is_much or vault.size > _INLINE_SPANS
         return await _beside_the_loop(lambda: _redacted_answer(document, found, rules, vault), when=is_much)
 

@@ -49,7 +49,7 @@ class StreamRestorer:
         if not choices:
             return [chunk]
         self._template = chunk
-        if len(choices) == 1 and (text := _only_text(choices[0])) is not None:
+        if len(choices) == 1 and (text := only_text(choices[0])) is not None:
             return self._text(chunk, choices[0], text, self._matcher)
         flushed: list[JsonObject] = []
         restored: list[JsonObject] = []
@@ -203,7 +203,7 @@ def _put(delta: JsonObject, key: FieldKey, text: str) -> JsonObject:
             return delta | {str(key[0]): text}
 
 
-def _only_text(choice: JsonObject) -> str | None:
+def only_text(choice: JsonObject) -> str | None:
     """Return the content of a choice that has nothing else, and does not end; else None."""
     delta = choice.get("delta")
     if not isinstance(delta, dict) or len(delta) != 1 or choice.get("finish_reason") is not None:
