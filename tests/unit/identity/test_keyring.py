@@ -1,4 +1,5 @@
 import asyncio
+import sqlite3
 import subprocess
 import sys
 from datetime import timedelta
@@ -224,3 +225,27 @@ async def _refused(keyring, authorization):
             except Refusal as refusal:
                 return refusal
             await asyncio.sleep(0.02)
+
+
+def test_nobody_is_let_in_while_what_else_decides_cannot_be_read(store, clock):
+    key, broken = store.issue("claims-bot").secret_text, []
+
+    def read_beside():
+        if broken:
+            raise sqlite3.OperationalError
+
+    keyring = Keyring(store, clock, beside=(read_beside,))
+    keyring.refresh()
+    assert keyring.authenticate(f"Bearer {key}").app == "claims-bot"
+
+    broken.append(True)
+    with pytest.raises(sqlite3.OperationalError):
+        keyring.refresh()
+    clock.advance(seconds=6)
+
+    with pytest.raises(Fault) as refused:
+        keyring.authenticate(f"Bearer {key}")
+    assert refused.value.code == "ledger_unavailable"
+    broken.clear()
+    keyring.refresh()
+    assert keyring.authenticate(f"Bearer {key}").app == "claims-bot"
