@@ -328,6 +328,8 @@ def _operator_parts(
         traces.open,
         findings,
         lambda: find_gaps(settings.registry),
+        settings,
+        environ,
     )
 
 

@@ -21,6 +21,7 @@ from llmguard.cli.finance_options import (
 )
 from llmguard.cli.options import as_json_option, place_options, settings_from
 from llmguard.finance.report import Report, monthly_report
+from llmguard.finance.spending import StoredSpending
 from llmguard.traces.reader import TraceReader
 
 _SHOWN = (
@@ -49,7 +50,7 @@ def command(
     now = datetime.now(UTC)
     settings = settings_from("needed", **places)
     reader = TraceReader(settings.data, settings.at_rest)
-    found = or_fail(lambda: monthly_report(reader, month or f"{now:%Y-%m}", dimensions_of(by), now))
+    found = or_fail(lambda: monthly_report(StoredSpending(reader), month or f"{now:%Y-%m}", dimensions_of(by), now))
     form = "json" if as_json else form
     if form == "table":
         _print_report(found)

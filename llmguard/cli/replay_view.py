@@ -1,8 +1,6 @@
 """How a live replay is shown: then and now, side by side."""
 
-import difflib
 import shutil
-import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -11,6 +9,7 @@ import click
 
 from llmguard.cli.output import print_rows
 from llmguard.domain.chat import JsonObject
+from llmguard.replay import difference
 from llmguard.replay.difference import Answer
 from llmguard.replay.live import LiveReplay, Run
 
@@ -38,14 +37,14 @@ def print_live(result: LiveReplay) -> None:
     print_rows(list(_rows(then, names, shown)), ("", "then", *names), as_json=False, none="")
     if len(shown) < runs:
         click.echo(f"The first {len(shown)} of {runs} are shown; --json has all.", err=True)
-    for name, run, difference in zip(names, shown, result.differences, strict=False):
+    for name, run, differs in zip(names, shown, result.differences, strict=False):
         if run.message is not None:
             click.echo(f"{name}: {run.message}")
         if run.hidden:
             hidden = ", ".join(f"{kind}={count}" for kind, count in run.hidden.items())
             click.echo(f"{name}: today's redaction rules hid more of the stored request: {hidden}")
-        if "text" in difference.parts or "tool_calls" in difference.parts:
-            click.echo(f"then, and {name} (similarity {difference.similarity:.0%}):")
+        if "text" in differs.parts or "tool_calls" in differs.parts:
+            click.echo(f"then, and {name} (similarity {differs.similarity:.0%}):")
             width = max(_NARROWEST, shutil.get_terminal_size().columns)
             for line in side_by_side(_lines(then), _lines(run.answer), width):
                 click.echo(line)
@@ -53,16 +52,10 @@ def print_live(result: LiveReplay) -> None:
 
 
 def side_by_side(then: Sequence[str], now: Sequence[str], width: int) -> Iterator[str]:
-    """Yield two texts beside each other, with a mark between lines that differ: `|`, or `<` and `>` for one alone."""
+    """Yield two texts beside each other, with the marks of `difference.side_by_side` between them."""
     side = (width - _MIDDLE) // 2
-    left, right = _wrapped(then, side), _wrapped(now, side)
-    for tag, start, end, other_start, other_end in difflib.SequenceMatcher(None, left, right).get_opcodes():
-        for index in range(max(end - start, other_end - other_start)):
-            one = left[start + index] if start + index < end else ""
-            other = right[other_start + index] if other_start + index < other_end else ""
-            alone = "<" if start + index < end else ">"
-            mark = " " if tag == "equal" else "|" if start + index < end and other_start + index < other_end else alone
-            yield f"{one.ljust(side)} {mark} {other}".rstrip()
+    for one, mark, other in difference.side_by_side(then, now, side):
+        yield f"{one.ljust(side)} {mark} {other}".rstrip()
 
 
 def _rows(then: Answer, names: Sequence[str], runs: Sequence[Run]) -> Iterator[dict[str, Any]]:  # Any: cells of a table
@@ -82,14 +75,9 @@ def _rows(then: Answer, names: Sequence[str], runs: Sequence[Run]) -> Iterator[d
 
 
 def _lines(answer: Answer) -> list[str]:
-    calls = [f"calls {call.name}({call.arguments})" for call in answer.tool_calls]
-    return [_printable(line) for text in answer.texts for line in text.splitlines()] + [*map(_printable, calls)]
+    return [_printable(line) for line in difference.lines_of(answer)]
 
 
 def _printable(line: str) -> str:
     """Return a line without what would steer a terminal: models write what they like."""
     return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in line.expandtabs())
-
-
-def _wrapped(lines: Sequence[str], width: int) -> list[str]:
-    return [part for line in lines for part in textwrap.wrap(line, width) or [""]]

@@ -8,12 +8,12 @@ from typing import Any, cast
 import click
 
 from llmguard.cli.options import Command
-from llmguard.traces.filters import TraceFilters
+from llmguard.traces.errors import TraceQueryError
+from llmguard.traces.filters import TraceFilters, preset_asked, w3c_asked
 
 TEXT_DAYS = 7  # how far back a text is looked for unless a time is given: texts have no index
 _AGO = re.compile(r"(\d{1,5})\s*(m|h|d)")
 _UNITS = {"m": "minutes", "h": "hours", "d": "days"}
-_PRESET = re.compile(r"(?P<name>[^@]+)(?:@(?P<version>\d{1,9}))?")
 
 
 class Moment(click.ParamType[datetime]):
@@ -73,9 +73,12 @@ def filters_from(given: dict[str, Any]) -> TraceFilters:
     filters = {name: given.pop(name) for name in list(given) if name in names}
     filters = {name: value for name, value in filters.items() if value is not None}
     if "preset" in filters:
-        filters |= _preset(filters.pop("preset"))
+        try:
+            filters |= preset_asked(filters.pop("preset"))
+        except TraceQueryError as error:
+            raise click.UsageError(str(error)) from None
     if "w3c_trace_id" in filters:
-        filters["w3c_trace_id"] = _w3c(filters["w3c_trace_id"])
+        filters["w3c_trace_id"] = w3c_asked(filters["w3c_trace_id"])
     for name in ("min_cost_usd", "max_cost_usd"):
         if name in filters and not re.fullmatch(r"\d{1,9}(?:\.\d{1,9})?", filters[name]):
             raise click.UsageError(f"{filters[name]!r} is no amount of dollars, such as 0.05.")
@@ -90,17 +93,3 @@ def filters_from(given: dict[str, Any]) -> TraceFilters:
         if name in filters:
             filters[name] = filters[name].isoformat()
     return cast("TraceFilters", filters)  # built by name
-
-
-def _preset(text: str) -> dict[str, Any]:
-    match = _PRESET.fullmatch(text)
-    if match is None:
-        raise click.UsageError(f"{text!r} is no preset. Write summarise or summarise@2.")
-    version = match["version"]
-    return {"preset": match["name"]} | ({} if version is None else {"preset_version": int(version)})
-
-
-def _w3c(text: str) -> str:
-    """Return the trace id of a whole traceparent; anything else as it is."""
-    parts = text.strip().lower().split("-")
-    return parts[1] if len(parts) > 1 else parts[0]

@@ -5,21 +5,10 @@ from typing import Any
 
 import click
 
+from llmguard.catalog.steps import Step, steps_of
 from llmguard.cli.output import print_rows
 from llmguard.domain.chat import JsonObject
 
-# Step 8 runs with step 6, chunk by chunk, so it has no time of its own.
-_STEPS = (
-    (1, "authenticate", "whose key it is"),
-    (2, "resolve", "which preset answers"),
-    (3, "decide", "whether it may be asked so"),
-    (4, "redact", "personal data is hidden"),
-    (5, "reserve", "quota is held"),
-    (6, "call", "the provider answers"),
-    (7, "settle", "what it cost is fixed"),
-    (8, "restore", "personal data comes back for the app"),
-    (9, "trace", "it is written down"),
-)
 _PAYLOAD = ("request", "response", "chunks")
 _APART = {"decision", "steps", "seq", *_PAYLOAD}
 
@@ -34,7 +23,7 @@ def print_trace(trace: JsonObject) -> None:
     if trace.get("erased_by"):
         click.echo(f"  Request and answer were erased by {trace['erased_by']} at {trace['erased_at']}.")
     _part("Steps")
-    print_rows(step_rows(trace), ("step", "name", "what", "ended_ms", "took_ms"), as_json=False, none="")
+    print_rows(_step_rows(trace), ("step", "name", "what", "ended_ms", "took_ms"), as_json=False, none="")
     _part("Facts")
     facts = {name: value for name, value in trace.items() if name not in _APART and value not in (None, {}, "")}
     width = max(map(len, facts))
@@ -47,22 +36,24 @@ def print_trace(trace: JsonObject) -> None:
             click.echo(_payload(value))
 
 
-def step_rows(trace: JsonObject) -> list[JsonObject]:
+def _step_rows(trace: JsonObject) -> list[JsonObject]:
     """Return the nine steps with the milliseconds since the start at which each ended, and those that it took."""
-    ended = trace.get("steps") or {}
-    rows, before = [], 0
-    for number, name, what in _STEPS:
-        at = ended.get(name)
-        row: JsonObject = {"step": number, "name": name, "what": what}
-        if name == "restore":
-            row |= {"ended_ms": "with call" if "call" in ended else "not reached", "took_ms": ""}
-        elif at is None:
-            row |= {"ended_ms": "not reached", "took_ms": ""}
-        else:
-            row |= {"ended_ms": f"{at / 1000:.2f}", "took_ms": f"{(at - before) / 1000:.2f}"}
-            before = at
-        rows.append(row)
-    return rows
+    return [
+        {
+            "step": step.number,
+            "name": step.name,
+            "what": step.what,
+            "ended_ms": _ended(step),
+            "took_ms": "" if step.took_ms is None else f"{step.took_ms:.2f}",
+        }
+        for step in steps_of(trace)
+    ]
+
+
+def _ended(step: Step) -> str:
+    if step.ended_ms is not None:
+        return f"{step.ended_ms:.2f}"
+    return "with call" if step.is_within_call else "not reached"
 
 
 def _outcome(trace: JsonObject) -> str:

@@ -16,10 +16,10 @@ from llmguard.cli.output import print_facts, print_json, print_rows
 from llmguard.cli.trace_erase import erase, retain
 from llmguard.cli.trace_export import write_jsonl, write_parquet
 from llmguard.cli.trace_options import Moment, filters_from, search_options
-from llmguard.cli.trace_pinned import pinned_facts
 from llmguard.cli.trace_view import print_trace
 from llmguard.domain.chat import JsonObject
 from llmguard.domain.clock import SystemClock
+from llmguard.evidence.pinned import pinned_facts
 from llmguard.evidence.proof import prove
 from llmguard.redaction.lookup import placeholders_of
 from llmguard.settings import Settings

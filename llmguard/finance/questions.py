@@ -4,10 +4,12 @@ Days and months are those of UTC. A request belongs to the moment at which it ca
 centre that its app had then.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Final, Literal, get_args
 
+from llmguard.domain.chat import JsonObject
 from llmguard.finance.errors import FinanceError
 from llmguard.traces.queries import MAX_ROWS, Rows
 from llmguard.traces.reader import TraceReader
@@ -24,7 +26,11 @@ _EXPRESSIONS: Final[dict[Dimension, str]] = {
     "preset": "preset || '@' || preset_version",
     "day": "make_timestamp(epoch_us(started_at))::DATE",
 }
-_PERIOD: Final = "started_at >= $since::TIMESTAMPTZ AND started_at < $until::TIMESTAMPTZ"
+_PERIOD: Final = """
+started_at >= $since::TIMESTAMPTZ AND started_at < $until::TIMESTAMPTZ
+AND ($apps::VARCHAR[] IS NULL OR list_contains($apps::VARCHAR[], app))
+"""
+_ROWS_AT_ONCE: Final = 10_000
 _TOKENS: Final = """
     coalesce(sum(input_tokens), 0)::BIGINT AS input_tokens,
     coalesce(sum(cached_tokens), 0)::BIGINT AS cached_tokens,
@@ -64,21 +70,22 @@ FROM traces WHERE {_PERIOD} AND (input_tokens IS NOT NULL OR cost_usd IS NOT NUL
 
 @dataclass(frozen=True, slots=True)
 class Period:
-    """A stretch of time; `until` is not in it."""
+    """A stretch of time; `until` is not in it. `apps`: only of these; None: of all."""
 
     since: datetime
     until: datetime
+    apps: tuple[str, ...] | None = None
 
 
-def month_of(text: str) -> Period:
-    """Return a month such as 2026-11.
+def month_of(text: str, apps: tuple[str, ...] | None = None) -> Period:
+    """Return a month such as 2026-11, of these apps or of all.
 
     Raises:
         FinanceError: it is none.
     """
     try:
         since = datetime.strptime(text, "%Y-%m").replace(tzinfo=UTC)
-        return Period(since, following_month(since))
+        return Period(since, following_month(since), apps)
     except ValueError:
         raise FinanceError(f"{text!r} is no month; write it as in 2026-11.") from None
 
@@ -100,14 +107,14 @@ def ask(reader: TraceReader, sql: str, period: Period, **parameters: str) -> Row
         FinanceError: there are more than one answer may have.
         TraceStoreError, TraceQueryError: the traces cannot be read now.
     """
-    rows = _asked(reader, sql, period, **parameters)
+    rows = _asked(reader, sql, period, MAX_ROWS, **parameters)
     if len(rows) >= MAX_ROWS:
         raise FinanceError(f"The answer has {MAX_ROWS:,} rows or more. Ask for a shorter time, or by fewer things.")
     return rows
 
 
-def ask_charges(reader: TraceReader, period: Period) -> Rows:
-    """Return the charges of a period of whole days, in as many answers as they need.
+def ask_charges(reader: TraceReader, period: Period) -> Iterator[JsonObject]:
+    """Yield the charges of a period of whole days, in order, asked for in pieces that are short.
 
     Raises:
         FinanceError: a single day has more than one answer may have.
@@ -115,14 +122,22 @@ def ask_charges(reader: TraceReader, period: Period) -> Rows:
     """
     days = (period.until - period.since).days
     if days <= 1:
-        return ask(reader, CHARGES, period)
-    rows = _asked(reader, CHARGES, period)
-    if len(rows) < MAX_ROWS:
-        return rows
+        yield from ask(reader, CHARGES, period)
+        return
+    rows = _asked(reader, CHARGES, period, _ROWS_AT_ONCE)
+    if len(rows) < _ROWS_AT_ONCE:
+        yield from rows
+        return
+    del rows
     middle = period.since + timedelta(days=days // 2)
-    return ask_charges(reader, Period(period.since, middle)) + ask_charges(reader, Period(middle, period.until))
+    yield from ask_charges(reader, replace(period, until=middle))
+    yield from ask_charges(reader, replace(period, since=middle))
 
 
-def _asked(reader: TraceReader, sql: str, period: Period, **parameters: str) -> Rows:
+def _asked(reader: TraceReader, sql: str, period: Period, limit: int, **parameters: str) -> Rows:
     given = {"since": period.since.isoformat(), "until": period.until.isoformat(), **parameters}
-    return reader.query(sql, given, limit=MAX_ROWS)
+    if "$apps" in sql:
+        return reader.query(sql, given | {"apps": None if period.apps is None else list(period.apps)}, limit=limit)
+    if period.apps is not None:
+        raise FinanceError("This is known of all apps together only.")
+    return reader.query(sql, given, limit=limit)

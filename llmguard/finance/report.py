@@ -1,28 +1,18 @@
 """What a month cost, by whom or by what: rows whose sum is the sum of the traces to the last digit."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
-from typing import Any
 
 from llmguard.finance.forecast import WeekdayRule, history_start, weekday_rule
-from llmguard.finance.questions import COSTS, FIRST_DAY, USAGE, Dimension, Period, ask, dimensions_of, month_of
+from llmguard.finance.questions import Dimension, Period, month_of
+from llmguard.finance.spending import COUNTS, MONEY, Key, Row, Spending
 from llmguard.finance.tables import Column
-from llmguard.traces.queries import Rows
-from llmguard.traces.reader import TraceReader
-
-Row = dict[str, Any]  # Any: texts, whole numbers, decimals
-Key = tuple[str | None, ...]
 
 _MOVERS = 5
 _ZERO = Decimal(0)
 _A_DAY = timedelta(days=1)
-_COUNTS = (
-    *("requests", "refusals", "faults", "unpriced_requests", "input_tokens", "cached_tokens", "cache_write_tokens"),
-    *("cache_write_1h_tokens", "audio_input_tokens", "output_tokens", "reasoning_tokens", "audio_output_tokens"),
-)
-_MONEY = ("cost_usd", "estimated_cost_usd")
 _COMPARED = ("previous_cost_usd", "change_usd", "forecast_usd")
 
 
@@ -54,38 +44,44 @@ class Report:
         """The columns of a row, in order."""
         return (
             *(Column(name, "DATE" if name == "day" else "VARCHAR") for name in self.by),
-            *(Column(name, "BIGINT") for name in _COUNTS),
-            *(Column(name, "DECIMAL(38, 9)") for name in _MONEY),
+            *(Column(name, "BIGINT") for name in COUNTS),
+            *(Column(name, "DECIMAL(38, 9)") for name in MONEY),
             Column("share_percent", "DECIMAL(5, 2)"),
             *(Column(name, "DECIMAL(38, 9)") for name in _COMPARED),
         )
 
 
-def monthly_report(reader: TraceReader, month: str, by: tuple[Dimension, ...], now: datetime) -> Report:
-    """Return the report of a month, read from the traces.
+def monthly_report(
+    spending: Spending,
+    month: str,
+    by: tuple[Dimension, ...],
+    now: datetime,
+    *,
+    apps: tuple[str, ...] | None = None,
+) -> Report:
+    """Return the report of a month.
 
     Args:
-        reader: of a data folder, whether the gateway runs or not.
+        spending: what was spent, as the traces say.
         month: as in 2026-11.
         by: what the rows are by, outermost first; at least one.
         now: the present; a month that is not over is compared with the same part of the month before.
+        apps: only what these spent; None: all.
 
     Raises:
         FinanceError: the month is none, or there is too much for one answer.
         TraceStoreError, TraceQueryError: the traces cannot be read now.
     """
-    period = month_of(month)
-    rows = [_parsed(row) for row in ask(reader, USAGE.format(dimensions=dimensions_of(by)), period)]
+    period = month_of(month, apps)
+    rows = spending.usage(by, period)
     rows.sort(key=lambda row: (-row["cost_usd"], str([row[name] for name in by])))
-    total: Row = {
-        name: sum((row[name] for row in rows), _ZERO if name in _MONEY else 0) for name in (*_COUNTS, *_MONEY)
-    }
+    total = _total(rows)
     stable: tuple[Dimension, ...] = tuple(name for name in by if name != "day") or ("app",)
     before, compared = _before(period, now)
-    previous = _costs(reader, stable, before)
-    current = _summed(rows, stable) if stable[0] in by else _costs(reader, stable, period)
-    rule = _rule(reader, period, now)
-    history = _history(reader, stable, rule, now) if rule else {}
+    previous = spending.costs(stable, before)
+    current = _summed(rows, stable) if stable[0] in by else spending.costs(stable, period)
+    rule = _rule(spending, period, now)
+    history = _history(spending, stable, rule, now, apps) if rule else {}
     for row in rows:
         row["share_percent"] = _share(row["cost_usd"], total["cost_usd"])
         is_day = "day" in by
@@ -100,25 +96,17 @@ def monthly_report(reader: TraceReader, month: str, by: tuple[Dimension, ...], n
 
 
 def _total(rows: Sequence[Row]) -> Row:
-    return {name: sum((row[name] for row in rows), _ZERO if name in _MONEY else 0) for name in (*_COUNTS, *_MONEY)}
-
-
-def _parsed(row: Mapping[str, Any]) -> Row:
-    return dict(row) | {name: Decimal(row[name]) for name in _MONEY}
+    return {name: sum((row[name] for row in rows), _ZERO if name in MONEY else 0) for name in (*COUNTS, *MONEY)}
 
 
 def _before(period: Period, now: datetime) -> tuple[Period, str]:
     """Return the month before; of a month that is not over, the same part of it."""
     since = (period.since.replace(day=1) - _A_DAY).replace(day=1)
     if not period.since <= now < period.until:
-        return Period(since, period.since), f"{since:%Y-%m}"
+        return replace(period, since=since, until=period.since), f"{since:%Y-%m}"
     until = min(since + (now - period.since), period.since)
-    return Period(since, until), f"{since:%Y-%m} up to {until:%d %H:%M} UTC, the same part of the month"
-
-
-def _costs(reader: TraceReader, by: tuple[Dimension, ...], period: Period) -> dict[Key, Decimal]:
-    rows = ask(reader, COSTS.format(dimensions=dimensions_of(by)), period)
-    return {tuple(row[name] for name in by): Decimal(row["cost_usd"]) for row in rows}
+    compared = f"{since:%Y-%m} up to {until:%d %H:%M} UTC, the same part of the month"
+    return replace(period, since=since, until=until), compared
 
 
 def _summed(rows: Sequence[Row], by: tuple[Dimension, ...]) -> dict[Key, Decimal]:
@@ -129,23 +117,22 @@ def _summed(rows: Sequence[Row], by: tuple[Dimension, ...]) -> dict[Key, Decimal
     return sums
 
 
-def _rule(reader: TraceReader, period: Period, now: datetime) -> WeekdayRule | None:
+def _rule(spending: Spending, period: Period, now: datetime) -> WeekdayRule | None:
     if not period.since <= now < period.until:
         return None
-    first = ask(reader, FIRST_DAY, Period(history_start(now), now))[0]["day"]
-    return weekday_rule(now, period.until, date.fromisoformat(first) if first else None)
+    return weekday_rule(now, period.until, spending.first_day(Period(history_start(now), now, period.apps)))
 
 
 def _history(
-    reader: TraceReader, by: tuple[Dimension, ...], rule: WeekdayRule, now: datetime
+    spending: Spending, by: tuple[Dimension, ...], rule: WeekdayRule, now: datetime, apps: tuple[str, ...] | None
 ) -> dict[Key, dict[date, Decimal]]:
     midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
-    rows: Rows = ask(reader, COSTS.format(dimensions=dimensions_of((*by, "day"))), Period(history_start(now), midnight))
+    costs = spending.costs((*by, "day"), Period(history_start(now), midnight, apps))
     history: dict[Key, dict[date, Decimal]] = {}
-    for row in rows:
-        day = date.fromisoformat(row["day"])
-        if day >= rule.since:
-            history.setdefault(tuple(row[name] for name in by), {})[day] = Decimal(row["cost_usd"])
+    for (*key, day), cost in costs.items():
+        on = date.fromisoformat(str(day))
+        if on >= rule.since:
+            history.setdefault(tuple(key), {})[on] = cost
     return history
 
 

@@ -3,10 +3,11 @@
 import csv
 import io
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -23,17 +24,24 @@ class Column:
     type: str
 
 
-def as_csv(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column]) -> str:
-    """Return rows as CSV with a header; NULL is an empty field, and figures have no exponent."""
+def csv_lines(rows: Iterable[Mapping[str, Any]], columns: Sequence[Column]) -> Iterator[str]:
+    """Yield rows as lines of CSV, the header first; NULL is an empty field, and figures have no exponent."""
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
-    writer.writerow([column.name for column in columns])
-    writer.writerows([plain(row.get(column.name)) for column in columns] for row in rows)
-    return file.getvalue()
+    for fields in chain([[column.name for column in columns]], (_fields(row, columns) for row in rows)):
+        writer.writerow(fields)
+        yield file.getvalue()
+        file.seek(0)
+        file.truncate()
 
 
-def write_parquet(path: Path, rows: Sequence[Mapping[str, Any]], columns: Sequence[Column]) -> None:
-    """Write rows as Parquet; decimals stay decimals.
+def as_csv(rows: Iterable[Mapping[str, Any]], columns: Sequence[Column]) -> str:
+    """Return rows as CSV, as `csv_lines` yields it."""
+    return "".join(csv_lines(rows, columns))
+
+
+def write_parquet(path: Path, rows: Iterable[Mapping[str, Any]], columns: Sequence[Column]) -> None:
+    """Write rows as Parquet, in bounded memory; decimals stay decimals.
 
     Raises:
         FinanceError: the file cannot be written.
@@ -42,10 +50,11 @@ def write_parquet(path: Path, rows: Sequence[Mapping[str, Any]], columns: Sequen
     casts = ", ".join(f'"{column.name}"::{column.type} AS "{column.name}"' for column in columns)
     target = str(path).replace("'", "''")
     with tempfile.NamedTemporaryFile("w", suffix=".csv", encoding="utf-8") as file:
-        file.write(as_csv(rows, columns))
+        file.writelines(csv_lines(rows, columns))
         file.flush()
         connection = duckdb.connect()
         try:
+            connection.execute("SET threads = 1; SET memory_limit = '256MB'")
             connection.execute("SET TimeZone = 'UTC'")
             source = f"read_csv('{file.name}', header = true, delim = ',', quote = '\"', columns = {{{names}}})"
             connection.execute(f"COPY (SELECT {casts} FROM {source}) TO '{target}' (FORMAT parquet)")  # noqa: S608
@@ -53,6 +62,10 @@ def write_parquet(path: Path, rows: Sequence[Mapping[str, Any]], columns: Sequen
             raise FinanceError(f"{path} cannot be written: {error}") from None
         finally:
             connection.close()
+
+
+def _fields(row: Mapping[str, Any], columns: Sequence[Column]) -> list[Any]:  # Any: what the writer takes
+    return [plain(row.get(column.name)) for column in columns]
 
 
 def plain(value: Any) -> Any:  # Any: a field of a row

@@ -97,6 +97,11 @@ class Redactor:
         self._key = derive_key(secret, PLACEHOLDERS_PURPOSE)
 
     @property
+    def finder(self) -> Finder:
+        """What finds the spans."""
+        return self._finder
+
+    @property
     def digest(self) -> str:
         """The SHA-256 over everything that decides findings, in hex; pinned on each trace."""
         return self._finder.digest

@@ -6,6 +6,7 @@ so that spaces and the order of keys do not count; the ids of calls, which are d
 
 import base64
 import difflib
+import textwrap
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -125,6 +126,31 @@ def stability(runs: Sequence[Answer]) -> float:
     """Return the share of runs that are the same as the most frequent of them, whatever was stored."""
     kinds = Counter((run.status, run.code, run.texts, run.tool_calls, run.vectors) for run in runs)
     return max(kinds.values()) / len(runs)
+
+
+def side_by_side(then: Sequence[str], now: Sequence[str], width: int) -> Iterator[tuple[str, str, str]]:
+    """Yield two texts beside each other, in lines of a width: left, mark, right.
+
+    The mark is `|` between lines that differ, `<` or `>` where one stands alone, and a blank where both are the same.
+    """
+    left, right = _wrapped(then, width), _wrapped(now, width)
+    for tag, start, end, other_start, other_end in difflib.SequenceMatcher(None, left, right).get_opcodes():
+        for index in range(max(end - start, other_end - other_start)):
+            one = left[start + index] if start + index < end else ""
+            other = right[other_start + index] if other_start + index < other_end else ""
+            alone = "<" if start + index < end else ">"
+            both = start + index < end and other_start + index < other_end
+            yield one, " " if tag == "equal" else "|" if both else alone, other
+
+
+def lines_of(answer: Answer) -> list[str]:
+    """Return the lines of an answer: its texts, and a line for each call of a tool."""
+    calls = [f"calls {call.name}({call.arguments})" for call in answer.tool_calls]
+    return [line for text in answer.texts for line in text.splitlines()] + calls
+
+
+def _wrapped(lines: Sequence[str], width: int) -> list[str]:
+    return [part for line in lines for part in textwrap.wrap(line, width) or [""]]
 
 
 def _similarity(then: str, now: str) -> float:

@@ -6,6 +6,7 @@ The trace has `replay_of`, and the responder where others have their app; the ap
 model answers is redacted before anything is kept or returned, and nothing is restored: there is nothing to restore.
 """
 
+import asyncio
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -121,7 +122,8 @@ async def replay_live(
         Fault: the ledger or the spool cannot take it now.
     """
     account = account_of(parts.registry, who)
-    planned = plan(stored, choice, parts.registry, parts.accepted, parts.clock.now().date())
+    today = parts.clock.now().date()
+    planned = await asyncio.to_thread(plan, stored, choice, parts.registry, parts.accepted, today)  # reads files
     _check_key(parts, planned)
     runs = []
     for _ in range(times):

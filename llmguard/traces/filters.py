@@ -15,6 +15,7 @@ class TraceFilters(TypedDict, total=False):
     Attributes:
         since: the first instant that counts (ISO 8601); `until` is the first one that does not.
         min_cost_usd: the least cost, exact text or Decimal; with `max_cost_usd` both ends count, as for latencies.
+        apps: only of these; of none of them, nothing is found.
         entity: an entity type of which something was hidden, such as `PERSON`.
         text: stands in the redacted request or answer, in any capitals.
         placeholders: how a placeholder begins (`<PERSON_KOFADELIMORU>`); one of them stands in request or answer, or
@@ -24,6 +25,7 @@ class TraceFilters(TypedDict, total=False):
     """
 
     app: str
+    apps: list[str]
     owner: str
     cost_center: str
     key_id: str
@@ -72,7 +74,9 @@ _CONDITIONS = {name: f"{name} = ${name}" for name in _EQUAL} | {
     ),
     "data_of": DATA_OF,
     "after_seq": "seq > $after_seq",
+    "apps": "list_contains($apps::VARCHAR[], app)",
 }
+_PRESET = re.compile(r"(?P<name>[^@]+)(?:@(?P<version>\d{1,9}))?")
 _BEGINNING = re.compile(r"<[A-Z][A-Z0-9_]*")
 
 
@@ -91,6 +95,26 @@ def condition_of(filters: TraceFilters) -> tuple[str, dict[str, Any]]:  # Any: v
     if "placeholders" in values:
         values["placeholders"] = _one_of(values["placeholders"])
     return (f"WHERE {' AND '.join(_CONDITIONS[name] for name in filters)}" if filters else ""), values
+
+
+def preset_asked(text: str) -> TraceFilters:
+    """Return the filters that `summarise` or `summarise@2` means.
+
+    Raises:
+        TraceQueryError: it is no preset.
+    """
+    match = _PRESET.fullmatch(text)
+    if match is None:
+        raise TraceQueryError(f"{text!r} is no preset. Write summarise or summarise@2.")
+    if match["version"] is None:
+        return {"preset": match["name"]}
+    return {"preset": match["name"], "preset_version": int(match["version"])}
+
+
+def w3c_asked(text: str) -> str:
+    """Return the trace id of a whole traceparent; anything else as it is."""
+    parts = text.strip().lower().split("-")
+    return parts[1] if len(parts) > 1 else parts[0]
 
 
 def _one_of(beginnings: list[str]) -> str:

@@ -40,7 +40,7 @@ _NARROW = f"""
     latency_ms, first_token_ms, overhead_ms, stream, replay_of, request_id, w3c_trace_id
 """
 # Ids and times lie in row groups in order of arrival: DuckDB skips the groups whose minimum and maximum rule them out.
-LIST = "SELECT {narrow} FROM traces AS t {where} ORDER BY t.started_at DESC, t.seq DESC LIMIT {limit}"
+LIST = "SELECT seq, {narrow} FROM traces AS t {where} ORDER BY t.started_at DESC, t.seq DESC LIMIT {limit}"
 COUNT = "SELECT count(*) AS count FROM traces {where}"
 # The inner query reads ids alone; only the rows that it finds are read in full.
 _WIDE = f"""

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Annotated
@@ -23,10 +23,12 @@ from llmguard.identity.operator_store import OperatorStore
 from llmguard.identity.roles import MATRIX, reach_of
 from llmguard.identity.sign_ins import SignIns
 from llmguard.registry.finding import Finding
+from llmguard.settings import Settings
 from llmguard.web.admin_access import access_router
 from llmguard.web.admin_apps import apps_router
 from llmguard.web.admin_keys import keys_router
 from llmguard.web.admin_overage import overage_router
+from llmguard.web.console.desk import Desk
 from llmguard.web.console.layout import Console
 from llmguard.web.console.routers import console_routers
 from llmguard.web.openid_sign_in import OpenIdSignIn
@@ -55,6 +57,8 @@ class OperatorParts:
         open_traces: gives a reader of traces; may block, since the first one loads DuckDB.
         findings: what is wrong with registry.yaml as it is now.
         gaps: what apps lack in it, which is served all the same; may block.
+        settings: where the files are.
+        environ: whether the keys of providers are set, for live replays.
     """
 
     operators: OperatorStore
@@ -68,6 +72,8 @@ class OperatorParts:
     open_traces: Callable[[], "TraceReader"]
     findings: Callable[[], Sequence[Finding]]
     gaps: Callable[[], Sequence[Finding]]
+    settings: Settings
+    environ: Mapping[str, str]
 
 
 def operator_routers(services: Services, parts: OperatorParts, openid: OpenIdProviders) -> list[APIRouter]:
@@ -83,7 +89,7 @@ def operator_routers(services: Services, parts: OperatorParts, openid: OpenIdPro
         SignIn(guard).router(),
         OpenIdSignIn(guard, openid, parts.sign_ins, parts.variable).router(),
         sign_out_router(guard),
-        *console_routers(_console(guard, parts)),
+        *console_routers(_console(guard, parts), Desk(parts.settings, parts.audit, parts.environ)),
     ]
 
 

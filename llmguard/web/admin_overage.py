@@ -39,7 +39,7 @@ def overage_router(guard: Guard) -> APIRouter:
     @router.get("")
     async def list_requests(visit: Annotated[Visit, Depends(guard.require("overage.read"))]) -> JsonObject:
         now, every = services.clock.now(), await asyncio.to_thread(gate.all)
-        seen = [overage_for_approvers(one, now) for one in every if _covers(guard, visit.permit, one)]
+        seen = [overage_for_approvers(one, now) for one in every if covers_request(guard, visit.permit, one)]
         return {"object": "list", "data": seen}
 
     @router.post("/{overage_id}/approve")
@@ -52,7 +52,7 @@ def overage_router(guard: Guard) -> APIRouter:
             amount = None if body.amount is None else parse_amount(asked.limit, body.amount)
             return gate.approve(services.registry, asked.id, visit.operator.who, amount=amount, ends_at=body.until)
 
-        return await _decided(guard, visit.permit, overage_id, decide)
+        return await decided(guard, visit.permit, overage_id, decide)
 
     @router.post("/{overage_id}/deny")
     async def deny(
@@ -63,17 +63,17 @@ def overage_router(guard: Guard) -> APIRouter:
         def decide(asked: Overage) -> Overage:
             return gate.deny(services.registry, asked.id, visit.operator.who, body.reason)
 
-        return await _decided(guard, visit.permit, overage_id, decide)
+        return await decided(guard, visit.permit, overage_id, decide)
 
     return router
 
 
-async def _decided(guard: Guard, permit: Permit, overage_id: str, decide: Callable[[Overage], Overage]) -> JsonObject:
+async def decided(guard: Guard, permit: Permit, overage_id: str, decide: Callable[[Overage], Overage]) -> JsonObject:
     """Decide about a request of an app that the operator covers; any other is as unknown as one that never was."""
 
     def act() -> Overage:
         asked = next((one for one in guard.services.overage.all() if one.id == overage_id), None)
-        if asked is None or not _covers(guard, permit, asked):
+        if asked is None or not covers_request(guard, permit, asked):
             raise UnknownOverage
         return decide(asked)
 
@@ -85,6 +85,7 @@ async def _decided(guard: Guard, permit: Permit, overage_id: str, decide: Callab
     return overage_for_approvers(after, guard.services.clock.now())
 
 
-def _covers(guard: Guard, permit: Permit, one: Overage) -> bool:
+def covers_request(guard: Guard, permit: Permit, one: Overage) -> bool:
+    """Whether an operator may see, or decide about, a request: that is up to its app."""
     app = guard.services.registry.apps.get(one.app)
     return permit.reach == "all" or (app is not None and permit.covers(app))

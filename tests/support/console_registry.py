@@ -159,4 +159,7 @@ apps:
 overage:
   approvers: {{finance: [fin@example.com], coe: [coe@example.com]}}
   longest_days: 31
+replay:
+  cost_center: "9000"
+  responders: {{rae@example.com: {{usd_per_month: 5}}}}
 """

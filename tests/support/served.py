@@ -34,6 +34,7 @@ from llmguard.quota.gate import OverageGate
 from llmguard.quota.ledger import Ledger
 from llmguard.redaction.redactor import Redactor
 from llmguard.registry.app_states import AppStateStore, LiveAppStates, in_force
+from llmguard.settings import Settings
 from llmguard.traces.reader import TraceReader
 from llmguard.traces.spool import Spool
 from llmguard.web.admin import OperatorParts
@@ -124,6 +125,8 @@ class Served:
                     lambda: self.reader,
                     lambda: self.findings,
                     tuple,
+                    Settings(data / "registry.yaml", data / "redaction", data, secret=SECRET),
+                    {},
                 ),
                 self.mint,
                 OpenIdProviders(clock),

@@ -16,7 +16,7 @@ from llmguard.domain.chat import JsonObject
 from llmguard.domain.operators import Operator
 from llmguard.finance.app_month import AppMonths
 from llmguard.identity.key_store import KeyStore
-from llmguard.identity.roles import MATRIX, Action, reach_of
+from llmguard.identity.roles import MATRIX, Action, Permit, reach_of
 from llmguard.registry.finding import Finding
 from llmguard.web.operators import CONSOLE, Guard, Visit
 from llmguard.web.pages import PAGE_HEADERS, load_page
@@ -28,6 +28,9 @@ MY_APPS: Final = "/console/apps"
 CATALOG: Final = "/console/catalog"
 PRESETS: Final = "/console/presets"
 Answering = Callable[..., Awaitable[Response]]  # to a form on the page of an app: request, visit, app, part, facts
+SPEND: Final = "/console/spend"
+TRACES: Final = "/console/traces"
+REDACTION: Final = "/console/redaction"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +56,9 @@ MENU: Final = (
     Entry("My apps", MY_APPS, _owns_apps),
     Entry("Catalog", CATALOG, sees_all("apps.read")),
     Entry("Presets", PRESETS, sees_all("presets.read")),
+    Entry("Spend", SPEND, lambda operator: reach_of(operator.roles, "costs.read") is not None),
+    Entry("Traces", TRACES, lambda operator: reach_of(operator.roles, "traces.read") is not None),
+    Entry("Redaction", REDACTION, sees_all("rules.try")),
 )
 
 
@@ -131,6 +137,13 @@ async def together(*works: Callable[[], Any]) -> list[Any]:  # Any: what each gi
 def own_apps(operator: Operator, apps: Iterable[App]) -> list[App]:
     """Return the apps that somebody owns, by name."""
     return sorted((app for app in apps if operator.owns(app)), key=lambda app: app.name)
+
+
+def apps_covered(console: Console, permit: Permit) -> tuple[str, ...] | None:
+    """Return the apps that an operator may see figures of; None: all."""
+    if permit.reach == "all":
+        return None
+    return tuple(app.name for app in own_apps(permit.operator, console.guard.services.registry.apps.values()))
 
 
 def is_part(request: Request) -> bool:

@@ -1,5 +1,7 @@
-// Everything works without this. It adds buttons that copy, and brings what an action answered into view.
+// Everything works without this. It adds buttons that copy, brings what an action answered into view, and lets a page
+// that shows what comes in rest while nobody sees it.
 const COPIED_MS = 2000;
+const MOST_ROWS = 200;
 
 function addCopyButtons(root) {
   for (const box of root.querySelectorAll("[data-copy]:not(.has-copy)")) {
@@ -37,9 +39,19 @@ function showAnswer(root) {
 }
 
 document.addEventListener("submit", () => document.getElementById("problem")?.replaceChildren());
+function dropOldRows(root) {
+  for (const rows of root.querySelectorAll("[data-tail]")) {
+    while (rows.children.length > MOST_ROWS) rows.lastElementChild.remove();
+  }
+}
+
 addCopyButtons(document);
 showAnswer(document);
 document.addEventListener("htmx:after:swap", () => {
   addCopyButtons(document);
   showAnswer(document);
+  dropOldRows(document);
+});
+document.addEventListener("htmx:before:request", (event) => {
+  if (document.hidden && event.target.matches?.("[data-rests]")) event.preventDefault();
 });

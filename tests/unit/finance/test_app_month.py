@@ -7,6 +7,7 @@ import pytest
 
 from llmguard.finance.app_month import AppMonths
 from llmguard.finance.report import monthly_report
+from llmguard.finance.spending import StoredSpending
 from llmguard.traces.reader import TraceReader
 from tests.support.month import seed_month
 
@@ -24,7 +25,7 @@ def reader(tmp_path_factory):
 def test_month_is_what_the_report_of_finance_says(reader, app):
     month = AppMonths(reader.query).look(app, NOW)
 
-    [row] = [row for row in monthly_report(reader, "2026-11", ("app",), NOW).rows if row["app"] == app]
+    [row] = [row for row in monthly_report(StoredSpending(reader), "2026-11", ("app",), NOW).rows if row["app"] == app]
     assert month.spent_usd == row["cost_usd"]
     assert month.forecast_usd == row["forecast_usd"] > month.spent_usd
     this_month = [day for day in month.days if day.day >= date(2026, 11, 1)]

@@ -1,0 +1,148 @@
+"""`/console/spend`: what a month costs, by whom and by what, what will come, what changed, and who asks for more."""
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from itertools import islice
+from typing import Annotated, Final
+from urllib.parse import urlencode
+
+from fastapi import APIRouter, Depends
+from starlette.responses import Response
+
+from llmguard.domain.chat import JsonObject
+from llmguard.finance.errors import FinanceError
+from llmguard.finance.questions import Dimension, month_of
+from llmguard.finance.report import Report, monthly_report
+from llmguard.finance.spending import RememberedSpending, Row
+from llmguard.identity.roles import Permit, reach_of
+from llmguard.traces.errors import TraceQueryError, TraceStoreError
+from llmguard.web.console.charts import Chart, bar_chart
+from llmguard.web.console.desk import Desk
+from llmguard.web.console.layout import SPEND, Console, apps_covered
+from llmguard.web.console.spend_export import export_router
+from llmguard.web.console.spend_overage import overage_page_router, requests_for
+from llmguard.web.figures import usd
+from llmguard.web.operators import Visit
+
+_MOST_ROWS: Final = 50
+_MONTHS_BACK: Final = 12
+_UNKNOWN: Final = "not known"
+# By which filter of traces a row of each dimension is found again.
+_FILTERS: Final[dict[Dimension, str]] = {
+    "app": "app",
+    "owner": "owner",
+    "cost_center": "cost_center",
+    "model": "model",
+    "preset": "preset",
+}
+_TITLES: Final[dict[Dimension, str]] = {
+    "app": "App",
+    "owner": "Owner",
+    "team": "Team",
+    "cost_center": "Cost centre",
+    "model": "Model",
+    "preset": "Preset",
+    "day": "Day",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One row of the table, with where its traces are; None where they cannot be searched for."""
+
+    name: str
+    row: Row
+    traces: str | None
+
+
+def spend_routers(console: Console, desk: Desk) -> list[APIRouter]:
+    """Return the routes."""
+    router = APIRouter()
+    spending = RememberedSpending(console.open_traces, console.guard.services.clock)
+
+    @router.get(SPEND)
+    async def show(
+        visit: Annotated[Visit, Depends(console.guard.require("costs.read"))],
+        month: str | None = None,
+        by: Dimension = "app",
+    ) -> Response:
+        now = console.guard.services.clock.now()
+        month = month or f"{now:%Y-%m}"
+        work = asyncio.to_thread(_facts, console, spending, visit.permit, (month, by), now)
+        facts, requests = await asyncio.gather(work, requests_for(console, visit.operator))
+        sees_traces = reach_of(visit.operator.roles, "traces.read") is not None
+        return console.page(visit, "spend.html", "Spend", SPEND, requests=requests, sees_traces=sees_traces, **facts)
+
+    return [router, export_router(console, desk), overage_page_router(console)]
+
+
+def _facts(
+    console: Console, spending: RememberedSpending, permit: Permit, asked: tuple[str, Dimension], now: datetime
+) -> JsonObject:
+    month, by = asked
+    frame: JsonObject = {"month": month, "by": by, "months": _months(now), "dimensions": _TITLES, "now": now}
+    apps = apps_covered(console, permit)
+    try:
+        report = monthly_report(spending, month, (by,), now, apps=apps)
+        days = report if by == "day" else monthly_report(spending, month, ("day",), now, apps=apps)
+    except (TraceStoreError, TraceQueryError):
+        return {**frame, "report": None, "problem": None}
+    except FinanceError as error:
+        return {**frame, "report": None, "problem": str(error)}
+    period = month_of(month)
+    return {
+        **frame,
+        "report": report,
+        "lines": [_line(report, row) for row in islice(_in_order(report), _MOST_ROWS)],
+        "chart": _chart(days, period.since.date(), period.until.date()),
+        "movers": [_line(report, row) for row in report.movers] if by != "day" else _movers_by_app(report),
+        "is_own": apps is not None,
+        "is_under_way": period.since <= now < period.until,
+    }
+
+
+def _in_order(report: Report) -> Iterable[Row]:
+    """Return the rows dearest first; days newest first."""
+    if report.by == ("day",):
+        return sorted(report.rows, key=lambda row: str(row["day"]), reverse=True)
+    return report.rows
+
+
+def _movers_by_app(report: Report) -> list[Line]:
+    return [Line(str(row["app"] or _UNKNOWN), row, None) for row in report.movers]
+
+
+def _line(report: Report, row: Row) -> Line:
+    [by] = report.by
+    value = row[by]
+    if value is None:
+        return Line(_UNKNOWN, row, None)
+    if by == "day":
+        start = date.fromisoformat(str(value))
+        span = {"since": f"{start}T00:00", "until": f"{start + timedelta(days=1)}T00:00"}
+        return Line(f"{start:%a %-d %b}", row, f"/console/traces?{urlencode(span)}")
+    name = _FILTERS.get(by)
+    period = month_of(report.month)
+    if name is None:
+        return Line(str(value), row, None)
+    span = {name: str(value), "since": f"{period.since:%Y-%m-%dT%H:%M}", "until": f"{period.until:%Y-%m-%dT%H:%M}"}
+    return Line(str(value), row, f"/console/traces?{urlencode(span)}")
+
+
+def _chart(report: Report, first: date, end: date) -> Chart:
+    costs = {str(row["day"]): row["cost_usd"] for row in report.rows}
+    days = [first + timedelta(days=number) for number in range((end - first).days)]
+    points = ((f"{day:%a %-d %b}", float(costs.get(day.isoformat(), 0)), 0.0) for day in days)
+    return bar_chart("Spend a day", points, when="Day (UTC)", words=("USD", ""), write=lambda amount: usd(str(amount)))
+
+
+def _months(now: datetime) -> list[str]:
+    """Return the months to choose from, newest first."""
+    first = now.astimezone(UTC).replace(day=1)
+    months = []
+    for _ in range(_MONTHS_BACK):
+        months.append(f"{first:%Y-%m}")
+        first = (first - timedelta(days=1)).replace(day=1)
+    return months
