@@ -4,7 +4,6 @@ Chromium is the system's (Debian: `apt-get install chromium`); Playwright drives
 """
 
 import os
-import re
 import shutil
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,6 +28,7 @@ CHROMIUM = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome"))), None
 )
 WCAG = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+JUDGED = {"runOnly": {"type": "tag", "values": WCAG}, "resultTypes": ["violations"]}
 SHOTS = os.environ.get("LLMGUARD_SCREENSHOTS")  # a folder: each page that is looked at is saved there
 
 
@@ -88,14 +88,19 @@ class People:
         page.on("request", lambda request: page.faults.append(request.url) if self.root not in request.url else None)
         return page
 
+    def token(self, name, *roles):
+        """Return a new operator's token."""
+        return self._operators.issue(name, roles, who="test").secret_text
+
     def _sign_in(self, context, name, roles):
-        token = self._operators.issue(name, roles, who="test").secret_text
-        page = context.new_page()
-        page.goto("/console/sign-in")
-        page.get_by_label("Operator's token").fill(token)
-        page.get_by_role("button", name="Sign in", exact=True).click()
-        page.wait_for_url(re.compile(r"/console/(apps.*)?$"))
-        page.close()
+        token = self._operators.token_of(self.token(name, *roles))
+        cookie = self._operators.open_session(token.operator(), token=token)
+        context.add_cookies([{"name": "llmguard_session", "value": cookie, "url": self.root}])
+
+    def close_pages(self):
+        for context in self._contexts.values():
+            for page in context.pages:
+                page.close()
 
     def close(self):
         for context in self._contexts.values():
@@ -107,6 +112,13 @@ def people(site, chromium):
     people = People(site, chromium)
     yield people
     people.close()
+
+
+@pytest.fixture(autouse=True)
+def _pages_closed(people):
+    """Leave no page open that goes on refreshing itself."""
+    yield
+    people.close_pages()
 
 
 @pytest.fixture(scope="session")
@@ -121,13 +133,13 @@ def unfold(page, words):
 
 @pytest.fixture
 def look(axe):
-    """Judge a page as it is now: accessible, nothing refused by its policy, nothing wider than the screen."""
+    """Judge a page, or a part of it, as it is now: accessible, nothing against its policy, no wider than the screen."""
 
-    def judge(page, name):
+    def judge(page, name, within=None):
         if SHOTS:
             Path(SHOTS).mkdir(parents=True, exist_ok=True)
             page.screenshot(path=f"{SHOTS}/{name}.png", full_page=True, caret="initial")
-        found = axe.run(page, options={"runOnly": {"type": "tag", "values": WCAG}}).response["violations"]
+        found = axe.run(page, within, options=JUDGED).response["violations"]
         assert [(one["id"], [node["html"][:200] for node in one["nodes"]]) for one in found] == []
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), f"{name} is wider than the screen"
         assert page.faults == []

@@ -34,7 +34,7 @@ def test_catalog_lists_every_app_and_narrows_down(people, look, size, scheme):
     assert found() == [LONG_APP, "ticket-router"]
     page.get_by_label("Name or owner").fill("nobody")
     assert found() == []
-    look(page, f"catalog-empty-{scheme}")
+    look(page, f"catalog-empty-{scheme}", "#main .empty")
 
 
 def test_change_of_state_is_copied_for_git(people, look):
@@ -49,7 +49,7 @@ def test_change_of_state_is_copied_for_git(people, look):
     assert copied == "apps:\n  ticket-router:\n    status: approved  # was: sandbox\n"
     assert page.locator("summary", has_text="Suspend in git…").count() == 1
     assert page.locator("summary", has_text="Renew for a year in git…").count() == 1
-    look(page, "app-change")
+    look(page, "app-change", "#health-of-app")
 
 
 @SIZES
@@ -103,7 +103,7 @@ def test_app_is_stopped_at_once_and_let_in_again(people, look, site):
     assert "valid" not in page.locator("#keys-of-app table").inner_text()
     assert "stopped since" in page.locator("#health-of-app dl").inner_text()
     assert page.locator("summary", has_text="in git…").count() == 0
-    look(page, "app-stopped")
+    look(page, "app-stopped", "#health-of-app")
     site.wait_until(lambda: site.get("/v1/me", key)[0] == 401)
     page.goto("/console/catalog")
     assert page.locator("tr", has_text="hr-helpdesk").locator(".badge").first.inner_text() == "stopped"
@@ -122,7 +122,7 @@ def test_findings_of_a_broken_registry_are_listed_until_they_are_mended(people, 
     page = people.page("coe")
     page.goto("/console/catalog/findings")
     assert "registry.yaml has no mistakes" in page.content()
-    look(page, "findings-none")
+    look(page, "findings-none", "#main")
     site.registry.write_text(a_console_registry().replace("status: sandbox", "status: sandbx"))
     try:
         page.wait_for_timeout(300)

@@ -24,6 +24,19 @@ def test_sign_in_says_what_is_wrong_with_a_token(page, look):
     look(page, f"sign-in-{page.scheme}")
 
 
+def test_token_opens_the_page_that_was_asked_for(people, chromium):
+    token = people.token("guest@example.com", "coe")
+    context = chromium.new_context(base_url=people.root)
+    page = context.new_page()
+    page.goto("/console/presets/summarise")
+    page.get_by_label("Operator's token").fill(token)
+    page.get_by_role("button", name="Sign in", exact=True).click()
+
+    page.wait_for_url("**/console/presets/summarise")
+    assert page.get_by_role("heading", level=1).inner_text() == "summarise"
+    context.close()
+
+
 def test_doctor_answers_a_question(page, look):
     page.goto("/doctor")
     page.get_by_label("What the tool says").fill("Connection refused")
