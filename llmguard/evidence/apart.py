@@ -72,6 +72,8 @@ async def pack_apart(settings: Settings, scope: Scope, output: Path, seconds: fl
         async with asyncio.timeout(seconds):
             said, _ = await process.communicate(msgspec.json.encode(order))
     except TimeoutError:
+        process.kill()
+        await process.wait()
         raise EvidenceError(
             f"it takes longer than {seconds:g} seconds; `llmguard evidence pack` has no limit"
         ) from None

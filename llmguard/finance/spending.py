@@ -29,6 +29,7 @@ _A_DAY: Final = timedelta(days=1)
 _LATE: Final = timedelta(hours=2)  # a trace is stored when its answer is whole: long after it came in, at worst
 _MOST_ROWS: Final = 200_000  # remembered, of about 400 bytes each
 _FRESH_SECONDS: Final = 15  # how long the figures of a day stand that is not over
+_MOST_CUT: Final = 32  # parts of days that are remembered
 _COST: Final = -2  # its place among the figures
 
 
@@ -98,6 +99,7 @@ class RememberedSpending:
         self._days: OrderedDict[_Slot, tuple[_Sums, ...]] = OrderedDict()
         self._rows = 0
         self._fresh: dict[_Slot, tuple[datetime, tuple[_Sums, ...]]] = {}
+        self._cut: dict[tuple[tuple[Dimension, ...], Period], list[tuple[date, tuple[_Sums, ...]]]] = {}
 
     def usage(self, by: tuple[Dimension, ...], period: Period) -> list[Row]:
         """Return as `Spending` says."""
@@ -143,13 +145,27 @@ class RememberedSpending:
         first = since if since == _midnight(since) else _midnight(since) + _A_DAY
         last = _midnight(until)
         if first >= last:  # no whole day
-            yield from self._ask(by, Period(since, until, period.apps))
+            yield from self._part_of_a_day(by, Period(since, until, period.apps), now)
             return
         if since < first:
-            yield from self._ask(by, Period(since, first, period.apps))
+            yield from self._part_of_a_day(by, Period(since, first, period.apps), now)
         yield from self._whole_days(by, Period(first, last, period.apps), now)
         if last < until:
-            yield from self._ask(by, Period(last, until, period.apps))
+            yield from self._part_of_a_day(by, Period(last, until, period.apps), now)
+
+    def _part_of_a_day(
+        self, by: tuple[Dimension, ...], period: Period, now: datetime
+    ) -> list[tuple[date, tuple[_Sums, ...]]]:
+        """Return what a day is cut to, which is asked for again and again within a minute."""
+        with self._lock:
+            known = self._cut.get((by, period))
+        if known is None:
+            known = list(self._ask(by, period))
+            if period.until <= now - _LATE:
+                with self._lock:
+                    self._cut = dict(list(self._cut.items())[-_MOST_CUT:])
+                    self._cut[by, period] = known
+        return known
 
     def _whole_days(
         self, by: tuple[Dimension, ...], period: Period, now: datetime

@@ -57,8 +57,9 @@ def entries(site, what):
 @SIZES
 def test_search_narrows_by_what_stands_in_the_address(people, look, size, scheme):
     page = people.page("responder", name=RAE, size=size, scheme=scheme)
-    page.goto("/console/traces?last=month")
+    page.goto("/console/traces?last=hour")
     look(page, f"traces-{scheme}")
+    page.goto("/console/traces?last=month")
     every = page.locator("tbody tr").count()
 
     page.get_by_label("App", exact=True).fill("hr-helpdesk")

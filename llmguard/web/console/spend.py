@@ -1,9 +1,10 @@
 """`/console/spend`: what a month costs, by whom and by what, what will come, what changed, and who asks for more."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from itertools import islice
 from typing import Annotated, Final
 from urllib.parse import urlencode
@@ -15,12 +16,13 @@ from llmguard.domain.chat import JsonObject
 from llmguard.finance.errors import FinanceError
 from llmguard.finance.questions import Dimension, month_of
 from llmguard.finance.report import Report, monthly_report
-from llmguard.finance.spending import RememberedSpending, Row
+from llmguard.finance.spending import Key, RememberedSpending, Row
 from llmguard.identity.roles import Permit, reach_of
 from llmguard.traces.errors import TraceQueryError, TraceStoreError
 from llmguard.web.console.charts import Chart, bar_chart
 from llmguard.web.console.desk import Desk
 from llmguard.web.console.layout import SPEND, Console, apps_covered
+from llmguard.web.console.quota_words import LIMIT_WORDS
 from llmguard.web.console.spend_export import export_router
 from llmguard.web.console.spend_overage import overage_page_router, requests_for
 from llmguard.web.figures import usd
@@ -68,12 +70,13 @@ def spend_routers(console: Console, desk: Desk) -> list[APIRouter]:
         month: str | None = None,
         by: Dimension = "app",
     ) -> Response:
-        now = console.guard.services.clock.now()
+        now = console.guard.services.clock.now().replace(second=0, microsecond=0)  # so that figures can be remembered
         month = month or f"{now:%Y-%m}"
         work = asyncio.to_thread(_facts, console, spending, visit.permit, (month, by), now)
         facts, requests = await asyncio.gather(work, requests_for(console, visit.operator))
         sees_traces = reach_of(visit.operator.roles, "traces.read") is not None
-        return console.page(visit, "spend.html", "Spend", SPEND, requests=requests, sees_traces=sees_traces, **facts)
+        facts |= {"requests": requests, "limit_words": LIMIT_WORDS, "sees_traces": sees_traces}
+        return console.page(visit, "spend.html", "Spend", SPEND, **facts)
 
     return [router, export_router(console, desk), overage_page_router(console)]
 
@@ -86,15 +89,16 @@ def _facts(
     apps = apps_covered(console, permit)
     try:
         report = monthly_report(spending, month, (by,), now, apps=apps)
-        days = report if by == "day" else monthly_report(spending, month, ("day",), now, apps=apps)
+        period = month_of(month, apps)
+        days = spending.costs(("day",), period)
     except (TraceStoreError, TraceQueryError):
         return {**frame, "report": None, "problem": None}
     except FinanceError as error:
         return {**frame, "report": None, "problem": str(error)}
-    period = month_of(month)
     return {
         **frame,
         "report": report,
+        "notes": [note.replace("Rows with -", f"Rows with {_UNKNOWN!r}") for note in report.notes],
         "lines": [_line(report, row) for row in islice(_in_order(report), _MOST_ROWS)],
         "chart": _chart(days, period.since.date(), period.until.date()),
         "movers": [_line(report, row) for row in report.movers] if by != "day" else _movers_by_app(report),
@@ -131,10 +135,9 @@ def _line(report: Report, row: Row) -> Line:
     return Line(str(value), row, f"/console/traces?{urlencode(span)}")
 
 
-def _chart(report: Report, first: date, end: date) -> Chart:
-    costs = {str(row["day"]): row["cost_usd"] for row in report.rows}
+def _chart(costs: Mapping[Key, Decimal], first: date, end: date) -> Chart:
     days = [first + timedelta(days=number) for number in range((end - first).days)]
-    points = ((f"{day:%a %-d %b}", float(costs.get(day.isoformat(), 0)), 0.0) for day in days)
+    points = ((f"{day:%a %-d %b}", float(costs.get((day.isoformat(),), 0)), 0.0) for day in days)
     return bar_chart("Spend a day", points, when="Day (UTC)", words=("USD", ""), write=lambda amount: usd(str(amount)))
 
 

@@ -18,6 +18,7 @@ from llmguard.identity.roles import permit, reach_of
 from llmguard.quota.overage import Overage, check_approver, parse_amount
 from llmguard.web.admin_overage import covers_request, decided
 from llmguard.web.console.layout import SPEND, Console, is_part
+from llmguard.web.console.quota_words import LIMIT_WORDS
 from llmguard.web.operators import Visit
 from llmguard.web.pages import PAGE_HEADERS
 
@@ -111,7 +112,7 @@ async def _answer(
     if not is_part(request):
         return RedirectResponse(f"{SPEND}#asked", 303, headers=PAGE_HEADERS)
     requests = await requests_for(console, visit.operator)
-    return console.part(visit, "spend_requests.html", requests=requests, done=after)
+    return console.part(visit, "spend_requests.html", requests=requests, limit_words=LIMIT_WORDS, done=after)
 
 
 def _end_of_day(text: str) -> datetime:
