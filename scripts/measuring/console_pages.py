@@ -13,6 +13,7 @@ from pathlib import Path
 
 from llmguard.domain.clock import SystemClock
 from llmguard.identity.operator_store import OperatorStore
+from llmguard.traces.reader import TraceReader
 from llmguard.web.static_files import static_files
 from tests.support.console_registry import a_console_registry
 from tests.support.gateway import Gateway
@@ -30,7 +31,18 @@ PAGES = (
     "/console/catalog/findings",
     "/console/presets",
     "/console/presets/summarise",
+    "/console/spend",
+    "/console/spend?by=model",
+    "/console/spend?by=day",
+    "/console/traces",
+    "/console/traces?last=month",
+    "/console/traces?last=month&code=provider_error",
+    "/console/traces?text=nobody-said-this",
+    "/console/traces?text=nobody-said-this&last=week",
+    "/console/traces?live=on",
+    "/console/redaction",
 )
+COUNTED_ANEW = ("/console/?", "/console/overview")  # kept for some seconds
 TIMES = 20
 KEPT_SECONDS = 5.1
 
@@ -50,22 +62,25 @@ def main() -> None:
         with gateway:
             secret = (gateway.data / "secret").read_bytes()
             store = OperatorStore(gateway.data / "state.db", secret, SystemClock())
-            token = store.issue("measuring@example.com", ("coe", "auditor"), who="test").secret_text
-            for page in PAGES:
+            token = store.issue(
+                "measuring@example.com", ("coe", "auditor", "finance", "responder"), who="test"
+            ).secret_text
+            [trace] = TraceReader(gateway.data).list(limit=1)
+            for page in (*PAGES, f"/console/traces/{trace['trace_id']}"):
                 _measure(gateway.base_url, page, token)
     print(f"style and scripts: {sum(len(file.packed) for file in static_files().values()) / 1000:.1f} kB, packed, once")
 
 
 def _measure(base_url: str, page: str, token: str) -> None:
     times, size = [], 0
-    is_kept = "last=" in page  # for some seconds: each time it is counted anew
+    is_kept = page.startswith(COUNTED_ANEW)
     for _ in range(TIMES // 4 if is_kept else TIMES):
         seconds, size = _get(base_url, page, token)
         times.append(seconds * 1000)
         time.sleep(KEPT_SECONDS if is_kept else 0)
     first, rest = times[0], sorted(times[1:])
     middle, slow = statistics.median(rest), rest[-2]
-    print(f"{page:40} first {first:7.1f} ms, then {middle:6.1f} (p95 {slow:6.1f}), {size / 1000:.1f} kB", flush=True)
+    print(f"{page:52} first {first:7.1f} ms, then {middle:6.1f} (p95 {slow:6.1f}), {size / 1000:.1f} kB", flush=True)
 
 
 def _get(base_url: str, page: str, token: str) -> tuple[float, int]:
