@@ -23,7 +23,7 @@ def test_findings_come_while_one_types_with_recognizer_and_score(people, look, s
     address = page.locator(".findings li", has_text="EMAIL_ADDRESS").first
     assert address.get_by_text("score 0.95").is_visible()
     assert address.get_by_text("MailAddressRecognizer").is_visible()
-    look(page, f"redaction-{scheme}")
+    look(page, f"redaction-{scheme}", "#found")
     kept = site.every_byte()
     assert b"Quackenbush" not in kept
     assert b"quackenbush" not in kept
@@ -40,7 +40,7 @@ def test_wrong_finding_gives_the_line_and_the_case_to_copy(people, look):
 
     assert lines[0] == "zq@quackenbush.example"
     assert lines[1] == ('- rule: "not EMAIL_ADDRESS"\n  profile: standard\n  kept:\n    - "zq@quackenbush.example"')
-    look(page, "redaction-line")
+    look(page, "redaction-line", ".findings")
     finding.get_by_role("button", name="Copy the line for allow.txt").click()
     page.locator("#said", has_text="Copied").wait_for()
     assert page.evaluate("navigator.clipboard.readText()") == "zq@quackenbush.example"

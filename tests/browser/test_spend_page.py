@@ -142,7 +142,7 @@ def test_request_for_more_is_approved_and_another_denied_on_the_page(people, fin
     wrong = fin.locator("#asked > ul > li", has_text="contract-check")
     wrong.locator("summary", has_text="Approve").click()
     wrong.get_by_label("How much").fill("nonsense")
-    look(fin, "spend-asked")
+    look(fin, "spend-asked", "#asked")
     wrong.get_by_role("button", name="Approve").click()
     fin.locator("#problem", has_text="The amount is no figure of this limit.").wait_for()
     fin.faults.clear()  # the browser calls the status 400 an error
@@ -156,7 +156,7 @@ def test_request_for_more_is_approved_and_another_denied_on_the_page(people, fin
     denied.get_by_role("button", name="Deny").click()
     fin.locator("#asked", has_text=f"Denied to {LONG_APP}").wait_for()
 
-    look(fin, "spend-decided")
+    look(fin, "spend-decided", "#asked")
     every = {one.id: one for one in OverageGate(site.data / "state.db", SystemClock()).all()}
     assert (every[first].state, every[first].granted, every[first].decided_by) == ("approved", 15 * 10**9, FIN)
     assert (every[second].state, every[second].denial) == ("denied", "Next year.")

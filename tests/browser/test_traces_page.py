@@ -94,7 +94,7 @@ def test_text_is_found_within_a_week_and_needs_a_shorter_time_beyond(rae, trace_
     assert rae.get_by_text("A text is looked for in at most 7 days at a time").is_visible()
     assert rae.get_by_text("'nonsense' is no figure for status.").is_visible()
     rae.goto("/console/traces?text=nobody-ever-said-this")
-    look(rae, "traces-empty")
+    look(rae, "traces-empty", ".empty")
     rae.get_by_label("Text or trace id").fill(trace_id)
     rae.get_by_role("button", name="Search").click()
     rae.wait_for_url(f"**/console/traces/{trace_id}")
@@ -111,7 +111,7 @@ def test_live_tail_adds_new_traces_alone_and_rests_while_nobody_looks(rae, ask, 
     assert tail.value.text().count("<th") == 1
     assert rae.locator("tbody a").count() == before + 1
     assert rae.locator("tbody tr").nth(1).locator("a").get_attribute("href") == f"/console/traces/{new}"
-    look(rae, "traces-live")
+    look(rae, "traces-live", "#tail")
 
     asked = []
     rae.on("request", lambda request: asked.append(request.url))
@@ -147,7 +147,7 @@ def test_refusal_shows_all_its_reasons(rae, ask, look):
     assert rae.locator("section.answer.care h2").count() == 2
     assert rae.get_by_text("not reached", exact=True).count() == 4
     assert rae.get_by_text("Nothing is kept: a request that is refused").is_visible()
-    look(rae, "trace-refused")
+    look(rae, "trace-refused", ".answer")
 
 
 def test_what_decided_it_then_is_brought_into_the_page(rae, trace_id, look):
@@ -156,7 +156,7 @@ def test_what_decided_it_then_is_brought_into_the_page(rae, trace_id, look):
     rae.locator("#pinned h3", has_text="Redaction profile").wait_for()
 
     assert "version 1 still made things up" in rae.locator("#pinned").inner_text()
-    look(rae, "trace-pinned")
+    look(rae, "trace-pinned", "#pinned")
 
 
 def test_stored_answer_is_proven_and_a_live_one_shown_beside_it(rae, trace_id, look, site):
@@ -170,7 +170,7 @@ def test_stored_answer_is_proven_and_a_live_one_shown_beside_it(rae, trace_id, l
 
     assert rae.locator("#replayed .beside tbody tr").count() >= 1
     assert not any(value in rae.content() for value in HIDDEN)
-    look(rae, "trace-replayed")
+    look(rae, "trace-replayed", "#replayed")
     href = rae.locator("#replayed").get_by_role("link", name="The trace of it").get_attribute("href")
     reader = TraceReader(site.data)
     site.wait_until(lambda: reader.show(href.rsplit("/", 1)[1]) is not None)
@@ -211,7 +211,7 @@ def test_responder_stops_an_app_from_a_trace_of_it(people, site, look):
     page.goto(f"/console/traces/{row['trace_id']}")
     page.locator("summary", has_text="Stop ticket-router now").click()
     page.get_by_label("Why", exact=True).fill("It sends everything twice.")
-    look(page, "trace-contain")
+    look(page, "trace-contain", "#contain")
     page.get_by_role("button", name="Stop ticket-router now").click()
     page.get_by_text("It is stopped.").wait_for()
 
