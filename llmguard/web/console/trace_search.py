@@ -140,15 +140,15 @@ def _what(given: Mapping[str, str], problems: list[str]) -> dict[str, Any]:  # A
 
 def _span(given: Mapping[str, str], now: datetime, problems: list[str]) -> tuple[datetime, datetime | None, str]:
     since, until = (_moment(given.get(name), name, problems) for name in ("since", "until"))
-    if until is not None and since is None and "last" not in given:
-        since = until - SPANS[_USUAL][1]
+    words, span = SPANS.get(given.get("last", _USUAL), SPANS[_USUAL])
+    if until is not None and since is None:
+        since = until - span
     if since is not None:
         if until is not None and since >= until:
             problems.append("The time ends before it begins.")
         end = "now" if until is None else f"{until:%-d %b %Y, %H:%M}"
         return since, until, f"{since:%-d %b %Y, %H:%M} to {end} UTC"
-    words, span = SPANS.get(given.get("last", _USUAL), SPANS[_USUAL])
-    return now - span, until, words
+    return now - span, None, words
 
 
 def _moment(text: str | None, name: str, problems: list[str]) -> datetime | None:

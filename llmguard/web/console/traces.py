@@ -75,7 +75,8 @@ def _facts(console: Console, search: Search, *, is_live: bool) -> JsonObject:
         total = len(rows) if is_whole else None if "text" in search.filters else reader.count(**search.filters)
     except (TraceStoreError, TraceQueryError):
         return nothing | {"failed": True}
-    older = None if is_whole else search.address(until=_just_after(rows[_MOST_ROWS]["started_at"]))
+    until = None if is_whole else _just_after(rows[_MOST_ROWS]["started_at"])
+    older = None if until is None else search.address(since=str(search.filters["since"]), until=until)
     after = max([newest, *(row["seq"] for row in rows)])
     return {"rows": rows[:_MOST_ROWS], "total": total, "older": older, "after": after, "failed": False}
 

@@ -50,6 +50,11 @@ def test_a_time_is_utc_unless_it_says_otherwise():
     assert found.words == "20 Nov 2026, 10:00 to 20 Nov 2026, 11:00 UTC"
 
 
+def test_an_end_alone_means_the_time_before_it():
+    assert search(until="2026-11-01T12:00").filters["since"] == "2026-10-31T12:00:00+00:00"
+    assert search(until="2026-11-01T12:00", last="hour").filters["since"] == "2026-11-01T11:00:00+00:00"
+
+
 @pytest.mark.parametrize(
     ("given", "words"),
     [
