@@ -117,7 +117,10 @@ def test_each_answered_request_is_stored_once_whoever_is_killed_whenever(gateway
     assert set(callers.answered) <= set(ids)
     assert len(ids) == len(set(ids))
     verified = gateway.run("traces", "verify")
-    assert (verified.returncode, verified.stdout.startswith(f"{len(ids)} traces hold.")) == (0, True)
+    assert verified.returncode == 0, verified.stdout
+    number, words = verified.stdout.split(" ", 1)
+    assert words.startswith("traces hold.")
+    assert int(number) >= len(ids)  # what the killed had in flight may be traced meanwhile
 
 
 def exported_ids(gateway):
