@@ -29,6 +29,10 @@ class Begun(Generic[T]):
         except StopIteration as stop:
             self.done, self.result = True, stop.value
 
+    async def rest(self) -> T:
+        """Wait for the rest, as a task can: `create_task(begun.rest())`."""
+        return await self
+
     def __await__(self) -> Generator[Any, Any, T]:
         """Wait for the rest; once, and only if it is not done."""
         waits_for = self._waits_for

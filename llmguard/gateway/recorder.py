@@ -78,7 +78,7 @@ class Recorder:
         completing = Begun(record.complete())
         if completing.done:
             return None
-        task = asyncio.create_task(_rest_of(completing))
+        task = asyncio.create_task(completing.rest())
         self._finishing.add(task)
         task.add_done_callback(self._finishing.discard)
         return task
@@ -357,10 +357,6 @@ class Record(AbstractAsyncContextManager["Record"]):
     def elapsed_ms(self) -> float:
         """Return the milliseconds since the request came in."""
         return (self._recorder.clock.ticks() - self._started) / _MILLION
-
-
-async def _rest_of(completing: Begun[None]) -> None:
-    await completing
 
 
 async def _shielded(finishing: "asyncio.Task[None] | None") -> None:

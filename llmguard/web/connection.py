@@ -183,7 +183,7 @@ class Delivery:
             self._sending.set_exception(error)
             return
         if not begun.done:
-            self._sending = asyncio.create_task(_rest_of(begun))
+            self._sending = asyncio.create_task(begun.rest())
 
     async def taken(self) -> None:
         """Wait until the connection has taken all.
@@ -204,10 +204,6 @@ class Delivery:
         """Send no more of what is not taken yet."""
         if self._sending is not None:
             self._sending.cancel()
-
-
-async def _rest_of(begun: Begun[None]) -> None:
-    await begun
 
 
 class HangUp:

@@ -32,10 +32,7 @@ async def test_what_has_to_wait_is_awaited_where_it_stands(seconds):
 async def test_the_rest_can_be_awaited_by_a_task_of_its_own():
     begun = Begun(after_a_wait(7, 0.001))
 
-    async def rest():
-        return await begun
-
-    assert await asyncio.create_task(rest()) == 7
+    assert await asyncio.create_task(begun.rest()) == 7
 
 
 async def test_an_error_comes_out_where_it_is_raised():
