@@ -63,13 +63,14 @@ _encode = msgspec.json.encode
 class LedgerStore:
     """The ledger of one data folder, over one connection; used by one thread at a time."""
 
-    def __init__(self, path: Path, clock: Clock, *, busy_timeout_seconds: float) -> None:
-        """Create what is missing.
+    def __init__(self, path: Path, clock: Clock, *, busy_timeout_seconds: float, waits: bool = True) -> None:
+        """Create what is missing, if it may wait.
 
         Args:
             path: `state.db`.
             clock: tells the instant of each transaction.
             busy_timeout_seconds: how long to wait for the write lock of another process.
+            waits: False for the twin of a store; see `at_once`.
 
         Raises:
             sqlite3.Error, OSError: the file cannot be opened or written.
@@ -77,15 +78,17 @@ class LedgerStore:
         self._path = path
         self._clock = clock
         self._busy_timeout_seconds = busy_timeout_seconds
+        self._waits = waits
+        self._connection: sqlite3.Connection | None = None
+        self._inode = (0, 0)
+        if not waits:
+            return
         connection = open_state(path, create=True, busy_timeout_seconds=busy_timeout_seconds)
         try:
             for statement in (_CREATE_ACCOUNTS, _CREATE_HOLDS, *CREATE_GRANTS):
                 connection.execute(statement)
         finally:
             connection.close()
-        self._connection: sqlite3.Connection | None = None
-        self._inode = (0, 0)
-        self._checkpoints = True
 
     def at_once(self) -> "LedgerStore":
         """Return the same ledger over a connection that never waits: neither for other writers nor for the disk.
@@ -93,10 +96,7 @@ class LedgerStore:
         While another process writes, its `apply` raises sqlite3.OperationalError at once; and it leaves it to others
         (`checkpoint`) to bring the write-ahead log into the file, since that waits for the disk.
         """
-        twin = object.__new__(LedgerStore)
-        twin._path, twin._clock, twin._busy_timeout_seconds = self._path, self._clock, 0.0
-        twin._connection, twin._inode, twin._checkpoints = None, (0, 0), False
-        return twin
+        return LedgerStore(self._path, self._clock, busy_timeout_seconds=0.0, waits=False)
 
     def checkpoint(self) -> None:
         """Bring what is in the write-ahead log into the file, as far as no reader needs it there; nobody waits for it.
@@ -164,7 +164,7 @@ class LedgerStore:
         if self._connection is None:
             self._connection = open_state(self._path, busy_timeout_seconds=self._busy_timeout_seconds)
             self._connection.execute("PRAGMA synchronous = NORMAL")
-            if not self._checkpoints:
+            if not self._waits:
                 self._connection.execute("PRAGMA wal_autocheckpoint = 0")
             self._inode = inode
         return self._connection
