@@ -280,15 +280,19 @@ def _read_choices(body: JsonObject, path: Path, rest: Lines) -> None:
     """Read what stands around the messages in the choices."""
     for position, choice in enumerate(body.get("choices") or ()):
         for name, value in choice.items():
-            is_place = name == "index" and type(value) is int and value < _MOST_CHOICES
-            if value is not None and not is_place and name not in _READ_BY_ITSELF:
-                read_other(name, value, (*path, "choices", position), rest)
+            if value is None or name in _READ_BY_ITSELF or (name == "index" and _is_place(value)):
+                continue
+            read_other(name, value, (*path, "choices", position), rest)
 
 
 def _is_plain(choice: JsonObject) -> bool:
     """Return whether nothing stands in a choice besides the delta that has to be read."""
-    index = choice.get("index", 0)
-    return choice.keys() <= _PLAIN_CHOICE and type(index) is int and index < _MOST_CHOICES
+    return choice.keys() <= _PLAIN_CHOICE and _is_place(choice.get("index", 0))
+
+
+def _is_place(index: Any) -> bool:  # JSON of any shape
+    """Return whether an index says which choice it is, and is no number of anything else."""
+    return type(index) is int and index < _MOST_CHOICES
 
 
 def _read_repeated(
