@@ -280,7 +280,8 @@ def _read_choices(body: JsonObject, path: Path, rest: Lines) -> None:
     """Read what stands around the messages in the choices."""
     for position, choice in enumerate(body.get("choices") or ()):
         for name, value in choice.items():
-            if value is None or name in _READ_BY_ITSELF or (name == "index" and _is_place(value)):
+            says_nothing = (value is None and name in _PLAIN_CHOICE) or (name == "index" and _is_place(value))
+            if says_nothing or name in _READ_BY_ITSELF:
                 continue
             read_other(name, value, (*path, "choices", position), rest)
 
@@ -292,7 +293,7 @@ def _is_plain(choice: JsonObject) -> bool:
 
 def _is_place(index: Any) -> bool:  # JSON of any shape
     """Return whether an index says which choice it is, and is no number of anything else."""
-    return type(index) is int and index < _MOST_CHOICES
+    return type(index) is int and 0 <= index < _MOST_CHOICES
 
 
 def _read_repeated(

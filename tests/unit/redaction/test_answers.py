@@ -254,6 +254,8 @@ async def test_no_place_of_an_answer_or_delta_is_unread(said):
     [
         {"finish_reason": LEAK},
         {"index": LEAK},
+        {LEAK: None},
+        {LEAK: 1},
         {"logprobs": LEAK},
         {"logprobs": {"content": LEAK}},
         {"logprobs": {"content": [LEAK]}},
