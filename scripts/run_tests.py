@@ -100,29 +100,26 @@ def install_chromium() -> subprocess.Popen | None:
 
 def wait_for_chromium(installing: subprocess.Popen | None) -> None:
     """Wait until it is installed; say so when it cannot be."""
-    if installing is None:
-        return
-    try:
-        failed = installing.wait(CHROMIUM_SECONDS) != 0
-    except subprocess.TimeoutExpired:
-        installing.kill()
-        failed = True
-    if failed:
+    if not is_installed(installing, CHROMIUM_SECONDS):
         print("The console's pages are not tested: apt-get could not install chromium.", flush=True)
 
 
 def wait_for_node_clients(installing: subprocess.Popen | None) -> None:
     """Wait until they are installed; say so when they cannot be."""
-    if installing is None:
-        return
-    try:
-        failed = installing.wait(NPM_SECONDS) != 0
-    except subprocess.TimeoutExpired:
-        installing.kill()
-        failed = True
-    if failed:
+    if not is_installed(installing, NPM_SECONDS):
         shutil.rmtree(NODE / "node_modules", ignore_errors=True)
         print("The clients for Node are not tested: npm could not install them. Is its registry reachable?", flush=True)
+
+
+def is_installed(installing: subprocess.Popen | None, seconds: float) -> bool:
+    """Wait for an installation, if there is one, and return whether it ended well in time."""
+    if installing is None:
+        return True
+    try:
+        return installing.wait(seconds) == 0
+    except subprocess.TimeoutExpired:
+        installing.kill()
+        return False
 
 
 def run(command: list, environ: dict[str, str] | None = None) -> tuple[int, tuple[int, int]]:
