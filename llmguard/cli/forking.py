@@ -36,15 +36,16 @@ def call_in_fork(context: ForkServerContext, work: Callable[..., T], *given: obj
     """
     receiver, sender = context.Pipe(duplex=False)
     process = context.Process(target=_answer, args=(sender, work, given), name=work.__name__)
-    process.start()
-    sender.close()
     try:
+        process.start()
+        sender.close()
         result: T = receiver.recv()
-    except EOFError:
+    except (EOFError, OSError):  # also if the process that others are forked from did not come up
         raise ForkedError(f"{work.__name__} ended without a result") from None
     finally:
         receiver.close()
-        process.join()
+        if process.pid is not None:
+            process.join()
     return result
 
 
