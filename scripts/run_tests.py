@@ -23,7 +23,7 @@ BEFORE = [
     "no:asyncio",
     "tests/journeys/test_openai_client.py",
 ]  # with the previous major version of the client
-BROWSER = ["tests/browser"]  # in a process of its own: Playwright keeps an event loop running
+BROWSER = ["tests/browser"]  # in processes of their own: Playwright keeps an event loop running
 NODE = ROOT / "tests" / "clients" / "node"
 NPM_SECONDS = 300
 CHROMIUM_SECONDS = 300
@@ -71,7 +71,7 @@ def run_tests(environ: dict[str, str], options: list[str]) -> list[tuple[int, tu
     journeys = run([CLIENT / "python", "-m", "pytest", *TWO_AT_ONCE, *JOURNEYS], environ)
     before = run([PROJECT / "python", "-m", "pytest", *BEFORE], environ)
     wait_for_chromium(installing_browser)
-    return [parts, journeys, before, run([PROJECT / "python", "-m", "pytest", *options, *BROWSER], environ)]
+    return [parts, journeys, before, run([PROJECT / "python", "-m", "pytest", *TWO_AT_ONCE, *options, *BROWSER], environ)]
 
 
 def install_node_clients() -> subprocess.Popen | None:
