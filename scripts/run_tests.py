@@ -71,7 +71,8 @@ def run_tests(environ: dict[str, str], options: list[str]) -> list[tuple[int, tu
     journeys = run([CLIENT / "python", "-m", "pytest", *TWO_AT_ONCE, *JOURNEYS], environ)
     before = run([PROJECT / "python", "-m", "pytest", *BEFORE], environ)
     wait_for_chromium(installing_browser)
-    return [parts, journeys, before, run([PROJECT / "python", "-m", "pytest", *TWO_AT_ONCE, *options, *BROWSER], environ)]
+    pages = run([PROJECT / "python", "-m", "pytest", *TWO_AT_ONCE, *options, *BROWSER], environ)
+    return [parts, journeys, before, pages]
 
 
 def install_node_clients() -> subprocess.Popen | None:
