@@ -1,6 +1,6 @@
 """Step 8, restore: how an answer leaves for the app, filtered, whole or as a stream."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Protocol
 
 from llmguard.domain.catalog import Preset
@@ -14,8 +14,8 @@ NO_SECRETS = "no_secrets"
 class Answer(Protocol):
     """Brings back what was hidden, as much of it as can leave already."""
 
-    def feed(self, chunk: JsonObject) -> list[JsonObject]:
-        """Return what the app can have now."""
+    def feed(self, chunks: list[JsonObject]) -> list[JsonObject]:
+        """Return what the app can have now, of what came at once and before."""
         ...
 
     async def close(self) -> list[JsonObject]:
@@ -31,9 +31,9 @@ class WholeAnswer:
         self._vault = vault
         self._completions: list[JsonObject] = []
 
-    def feed(self, chunk: JsonObject) -> list[JsonObject]:
+    def feed(self, chunks: list[JsonObject]) -> list[JsonObject]:
         """Keep the completion; nothing leaves yet."""
-        self._completions.append(chunk)
+        self._completions += chunks
         return []
 
     async def close(self) -> list[JsonObject]:
@@ -49,13 +49,9 @@ class StreamedAnswer:
         self._restorer = vault.stream()
         self._include_usage = include_usage
 
-    def feed(self, chunk: JsonObject) -> list[JsonObject]:
+    def feed(self, chunks: list[JsonObject]) -> list[JsonObject]:
         """Return what can leave: no text that could still grow into a placeholder."""
-        if not self._include_usage and "usage" in chunk:
-            if not chunk.get("choices"):
-                return []
-            chunk = {key: value for key, value in chunk.items() if key != "usage"}
-        return self._restorer.feed(chunk)
+        return self._restorer.feed(chunks if self._include_usage else list(_without_usage(chunks)))
 
     async def close(self) -> list[JsonObject]:
         """Return what was still held back."""
@@ -65,14 +61,14 @@ class StreamedAnswer:
 class Vectors:
     """Embeddings, in which nothing was hidden that could be brought back."""
 
-    def feed(self, chunk: JsonObject) -> list[JsonObject]:
+    def feed(self, chunks: list[JsonObject]) -> list[JsonObject]:
         """Keep the list; nothing leaves before it is settled and traced."""
-        self._list = chunk
+        self._lists = chunks
         return []
 
     async def close(self) -> list[JsonObject]:
         """Return the list."""
-        return [self._list]
+        return self._lists
 
 
 def plain_answer(redacted: Redacted) -> Answer:
@@ -86,23 +82,30 @@ def plain_answer(redacted: Redacted) -> Answer:
 
 
 def filter_answer(
-    preset: Preset, redactor: Redactor, vault: Vault, chunks: AsyncIterator[JsonObject]
-) -> AsyncIterator[JsonObject]:
+    preset: Preset, redactor: Redactor, vault: Vault, received: AsyncIterator[list[JsonObject]]
+) -> AsyncIterator[list[JsonObject]]:
     """Return what the preset lets through of an answer.
 
-    Without filters each chunk passes as it comes. A filter has to see the whole text before any of it may leave, so a
+    Without filters the chunks pass as they come. A filter has to see the whole text before any of it may leave, so a
     stream under one is held until its end, and then leaves in its own chunks.
 
     Raises:
         Fault: a filter cannot answer; nothing was let through.
     """
-    return _without_secrets(redactor, vault, chunks) if NO_SECRETS in preset.response_filters else chunks
+    return _without_secrets(redactor, vault, received) if NO_SECRETS in preset.response_filters else received
 
 
 async def _without_secrets(
-    redactor: Redactor, vault: Vault, chunks: AsyncIterator[JsonObject]
-) -> AsyncIterator[JsonObject]:
-    held = [chunk async for chunk in chunks]
+    redactor: Redactor, vault: Vault, received: AsyncIterator[list[JsonObject]]
+) -> AsyncIterator[list[JsonObject]]:
+    held = [chunk async for chunks in received for chunk in chunks]
     stream = bool(held) and held[0].get("object") == "chat.completion.chunk"
-    for chunk in await redactor.drop_secrets(held, vault, stream=stream):
-        yield chunk
+    yield await redactor.drop_secrets(held, vault, stream=stream)
+
+
+def _without_usage(chunks: list[JsonObject]) -> Iterator[JsonObject]:
+    for chunk in chunks:
+        if "usage" not in chunk:
+            yield chunk
+        elif chunk.get("choices"):
+            yield {key: value for key, value in chunk.items() if key != "usage"}

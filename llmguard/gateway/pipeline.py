@@ -36,12 +36,12 @@ class Incoming:
     credential: Credential | None = None
 
 
-async def govern(services: Services, record: Record, incoming: Incoming) -> AsyncGenerator[JsonObject, None]:
+async def govern(services: Services, record: Record, incoming: Incoming) -> AsyncGenerator[list[JsonObject], None]:
     """Take one request through all steps and yield its answer.
 
     Yields:
-        `chat.completion.chunk` bodies for a stream, else exactly one `chat.completion` or list of embeddings; restored
-        for the app.
+        `chat.completion.chunk` bodies for a stream, those that came at once in one list; else exactly one
+        `chat.completion` or list of embeddings; restored for the app.
 
     Raises:
         Refusal: the caller, or the owner of a rule, can fix it.
@@ -63,13 +63,13 @@ async def govern(services: Services, record: Record, incoming: Incoming) -> Asyn
         record.calling(call)
         async with call:  # 6
             received = record.receive(call)
-            async for chunk in filter_answer(preset, services.redactor, redacted.vault, received):
-                for restored in answer.feed(chunk):  # 8
+            async for chunks in filter_answer(preset, services.redactor, redacted.vault, received):
+                if restored := answer.feed(chunks):  # 8
                     yield restored
         last = await answer.close()
         await record.answered()  # 7 and 9, before the answer is complete for the app
-        for restored in last:
-            yield restored
+        if last:
+            yield last
 
 
 def authenticate(services: Services, record: Record, registry: Registry, incoming: Incoming) -> Caller:

@@ -209,13 +209,13 @@ class Record(AbstractAsyncContextManager["Record"]):
         """Step 6 begins; `call` knows at any time which model it is at, and whether a provider was reached."""
         self._call = call
 
-    async def receive(self, call: Call) -> AsyncIterator[JsonObject]:
-        """Yield the chunks of a call, or its whole completion, and keep them as the provider sent them."""
-        async for chunk in call.chunks:
+    async def receive(self, call: Call) -> AsyncIterator[list[JsonObject]]:
+        """Yield the chunks of a call as they come, or its whole completion, and keep them as the provider sent them."""
+        async for chunks in call.answer:
             if not self._chunks and self.trace.stream:
                 self.trace.first_token_ms = self.elapsed_ms()
-            self._chunks.append(chunk)
-            yield chunk
+            self._chunks += chunks
+            yield chunks
 
     async def answered(self) -> None:
         """Steps 6 and 8 are done: settle, and write the trace before the answer is complete for the app."""

@@ -123,9 +123,9 @@ class StructuredAnswer:
         self._texts: dict[int, list[str]] = {}
         self._ended: dict[int, Any] = {}  # finish reasons, as the provider sent them
 
-    def feed(self, chunk: JsonObject) -> list[JsonObject]:
+    def feed(self, chunks: list[JsonObject]) -> list[JsonObject]:
         """Return what the app can have now."""
-        return self._read(self._answer.feed(chunk))
+        return self._read(self._answer.feed(chunks))
 
     async def close(self) -> list[JsonObject]:
         """Return the rest.

@@ -15,7 +15,7 @@ _KEY: Final = re.compile(r"[\x21-\x7e]{1,255}")
 _LOOK_SECONDS: Final = 0.05  # at first; those who wait long look more seldom, so that many of them cost little
 _LOOK_AT_LEAST_SECONDS: Final = 1.0
 _LONGEST_WAIT_SECONDS: Final = 600.0  # as long as a provider may take for a whole answer
-_LARGEST_ANSWER_BYTES: Final = 4 * 1024 * 1024
+LARGEST_ANSWER_BYTES: Final = 4 * 1024 * 1024
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
 
@@ -34,7 +34,7 @@ class Claim:
         Raises:
             Fault: ledger_unavailable.
         """
-        if len(answer.body) <= _LARGEST_ANSWER_BYTES:
+        if len(answer.body) <= LARGEST_ANSWER_BYTES:
             await self._claims.asked(lambda store, worker: store.keep(self._named, worker, answer))
             self._ended = True
 

@@ -19,10 +19,11 @@ class Adapter(Protocol):
         """Let go of connections; calls that still run break."""
         ...
 
-    def attempt(self, model: Model, body: JsonObject, *, trace_id: str) -> AsyncGenerator[JsonObject, None]:
+    def attempt(self, model: Model, body: JsonObject, *, trace_id: str) -> AsyncGenerator[list[JsonObject], None]:
         """Send one request and yield what comes back: one chat.completion, or chat.completion.chunk bodies.
 
-        A body that `asks_embeddings` is answered by exactly one list of embeddings, as `plain_embeddings` gives it.
+        What came at once is yielded at once, in a list that is never empty. A body that `asks_embeddings` is answered
+        by exactly one list of embeddings, as `plain_embeddings` gives it.
 
         Args:
             model: whom to call.

@@ -1,7 +1,7 @@
 """Reads a provider's answer off its connection, and checks it against OpenAI's wire format before anybody sees it."""
 
 import asyncio
-from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -10,7 +10,9 @@ import msgspec
 
 from llmguard.domain.catalog import Model
 from llmguard.domain.chat import JsonObject
+from llmguard.domain.eager import Begun
 from llmguard.providers import failures
+from llmguard.providers.adapter import AttemptFailed
 from llmguard.providers.sse import Event, EventReader, EventTooLarge
 
 _DONE: Final = b"[DONE]"
@@ -33,7 +35,7 @@ class AnswerLimits:
 
 
 class AnswerReader:
-    """One answer with status 200; use one of `completion`, `json`, `next_chunk` and `next_event`."""
+    """One answer with status 200; use one of `completion`, `json`, `next_chunks` and `next_objects`."""
 
     def __init__(self, model: Model, response: aiohttp.ClientResponse, limits: AnswerLimits) -> None:
         self._model = model
@@ -41,7 +43,8 @@ class AnswerReader:
         self._limits = limits
         self._received_bytes = 0
         self._reader = EventReader(max_event_bytes=limits.event_bytes)
-        self._events: deque[Event] = deque()
+        self._is_done = False
+        self._failure: AttemptFailed | None = None  # of what came right after sound chunks
         self._begun: set[int] = set()
         self._finished: set[int] = set()
 
@@ -65,61 +68,78 @@ class AnswerReader:
             return _read_answer(self._model, content)
         return await asyncio.to_thread(_read_answer, self._model, content)
 
-    async def next_chunk(self) -> JsonObject | None:
-        """Return the next chat.completion.chunk; None after the last.
+    async def next_chunks(self) -> list[JsonObject]:
+        """Return the chat.completion.chunks that came at once; none after the last.
 
         A stream is complete with `[DONE]`, or when every choice that began has its finish_reason.
 
         Raises:
-            AttemptFailed: it ends before it is complete, reports an error, or is not a stream of chunks.
+            AttemptFailed: it ends before it is complete, reports an error, or is not a stream of chunks; after all
+                chunks that came before that.
         """
-        event = await self._next_event()
-        if event is None:
-            if self._begun and self._begun <= self._finished:
-                return None
-            raise failures.broken_off(self._model)
-        if event.data == _DONE:
+        if self._failure is not None:
+            raise self._failure
+        chunks: list[JsonObject] = []
+        if not self._is_done:
+            events = await self._next_events()
+            if not events and not (self._begun and self._begun <= self._finished):
+                raise failures.broken_off(self._model)
+            try:
+                for event in events:
+                    if event.data == _DONE:
+                        self._is_done = True
+                        break
+                    chunks.append(self._read_chunk(event))
+            except AttemptFailed as failure:
+                if not chunks:
+                    raise
+                self._failure = failure
+        if self._is_done and not chunks:  # what came leaves before anything is waited for
             await self.read_to_end()
-            return None
-        return self._read_chunk(event)
+        return chunks
 
-    async def next_event(self) -> JsonObject:
-        """Return the JSON object of the next event of a stream whose last event says that it is the last.
+    async def next_objects(self) -> Iterator[JsonObject]:
+        """Return the JSON objects of the events that came at once, of a stream whose last event says that it is.
 
         Raises:
-            AttemptFailed: the stream ends, reports an error, or has something else than events of JSON objects.
+            AttemptFailed: here and while iterating: the stream ends, reports an error, or has something else than
+                events of JSON objects.
         """
-        event = await self._next_event()
-        if event is None or event.data == _DONE:
+        events = await self._next_events()
+        if not events:
             raise failures.broken_off(self._model)
-        if event.name == "error":
-            raise failures.said_error(self._model)
-        return _read_answer(self._model, event.data)
+        return map(self._read_object, events)
 
     async def read_to_end(self) -> None:
         """Read what is left of the body, which is nothing; a server that does not end it loses its connection."""
         try:
-            async with asyncio.timeout(self._limits.end_of_body_seconds):
-                while await self._read_piece():
-                    pass
-        except (aiohttp.ClientError, OSError):  # TimeoutError is an OSError
+            reading = Begun(self._skip_rest())
+            if not reading.done:
+                async with asyncio.timeout(self._limits.end_of_body_seconds):
+                    await reading
+        except (AttemptFailed, aiohttp.ClientError, OSError):  # TimeoutError is an OSError
             self._response.close()
 
-    async def _next_event(self) -> Event | None:
-        """Return the next event; None where the body ends or breaks off."""
+    async def _skip_rest(self) -> None:
+        while await self._read_piece():
+            pass
+
+    async def _next_events(self) -> list[Event]:
+        """Return the events that came at once; none where the body ends or breaks off."""
         if self._response.content_type != "text/event-stream":
             raise failures.not_understood(self._model)
-        while not self._events:
+        events: list[Event] = []
+        while not events:
             try:
                 piece = await self._read_piece()
-                self._events.extend(self._reader.feed(piece))
+                events = self._reader.feed(piece)
             except EventTooLarge:
                 raise failures.too_large(self._model) from None
             except (aiohttp.ClientError, OSError):
-                return None
+                return []
             if not piece:
-                return None
-        return self._events.popleft()
+                break
+        return events
 
     async def _read_whole(self) -> bytearray:
         content = bytearray()
@@ -136,6 +156,13 @@ class AnswerReader:
         if self._received_bytes > self._limits.answer_bytes:
             raise failures.too_large(self._model)
         return piece
+
+    def _read_object(self, event: Event) -> JsonObject:
+        if event.data == _DONE:
+            raise failures.broken_off(self._model)
+        if event.name == "error":
+            raise failures.said_error(self._model)
+        return _read_answer(self._model, event.data)
 
     def _read_chunk(self, event: Event) -> JsonObject:
         if event.name == "error":

@@ -130,7 +130,7 @@ class Providers:
 
 
 class Call:
-    """One call of step 6; an async context manager that has its first chunk once it is entered.
+    """One call of step 6; an async context manager that has its first chunks once it is entered.
 
     It stays readable after it failed or was cancelled, so the pipeline keeps it in a variable:
 
@@ -161,16 +161,17 @@ class Call:
         self.reached = False
         self.may_have_cost = False
         self.waited_ns = 0
-        self._stream: AsyncGenerator[JsonObject, None]  # once it is entered
+        self._stream: AsyncGenerator[list[JsonObject], None]  # once it is entered
         self._permit: Permit | None = None  # of the attempt that runs; None for echo, which is never ill
         self._deadline = 0.0
-        self._first: JsonObject | None = None
+        self._first: list[JsonObject] | None = None
 
     @property
-    def chunks(self) -> AsyncIterator[JsonObject]:
+    def answer(self) -> AsyncIterator[list[JsonObject]]:
         """What the provider answers: chat.completion.chunk bodies for a stream, else exactly one chat.completion.
 
-        Embeddings are exactly one list of them, its vectors as base64 of little-endian 32-bit floats.
+        What came at once is in one list, so that the steps after this one are taken once for all of it. Embeddings are
+        exactly one list of them, its vectors as base64 of little-endian 32-bit floats.
 
         Raises:
             Fault: while iterating: `provider_error` or `provider_timeout`, after the chunks that came before.
@@ -204,16 +205,16 @@ class Call:
         # The adapters end without waiting for anything, so a cancellation cannot cut this short.
         await self._stream.aclose()
 
-    def __aiter__(self) -> AsyncIterator[JsonObject]:
+    def __aiter__(self) -> AsyncIterator[list[JsonObject]]:
         return self
 
-    async def __anext__(self) -> JsonObject:
+    async def __anext__(self) -> list[JsonObject]:
         if self._first is not None:
-            chunk, self._first = self._first, None
-            return chunk
+            first, self._first = self._first, None
+            return first
         started = self._clock.ticks()
         try:
-            return await self._next_chunk(self._stream)
+            return await self._next(self._stream)
         except AttemptFailed as failure:
             self._ended(failure)
             raise failure.error from None
@@ -223,7 +224,7 @@ class Call:
         finally:
             self.waited_ns += self._clock.ticks() - started
 
-    async def _ask_in_order(self, models: Sequence[Model]) -> JsonObject:
+    async def _ask_in_order(self, models: Sequence[Model]) -> list[JsonObject]:
         failed: AttemptFailed | None = None  # of the last target that was asked
         closed: AttemptFailed | None = None  # of the target that can be asked again first
         for model in models:
@@ -242,7 +243,7 @@ class Call:
             raise ValueError("there is no model to ask")
         raise told
 
-    async def _ask(self, model: Model) -> JsonObject:
+    async def _ask(self, model: Model) -> list[JsonObject]:
         loop = asyncio.get_running_loop()
         self._deadline = loop.time() + model.provider.total_timeout_seconds
         retries = 0
@@ -267,8 +268,8 @@ class Call:
             retries += 1
             await self._waiting.sleep(pause)
 
-    async def _try_once(self, model: Model) -> JsonObject:
-        """Return the first chunk of one attempt, and keep its stream for the rest."""
+    async def _try_once(self, model: Model) -> list[JsonObject]:
+        """Return the first chunks of one attempt, and keep its stream for the rest."""
         self._permit = permit = self._permitted(model)
         adapter = self._adapters[model.provider.kind]
         stream = adapter.attempt(model, self.body, trace_id=self._trace_id)
@@ -276,7 +277,7 @@ class Call:
         # Assumed until the attempt says otherwise: a cancellation now leaves the careful answer behind.
         self.reached = self.may_have_cost = True
         try:
-            first = await self._first_chunk(model, stream)
+            first = await self._first_of(model, stream)
         except AttemptFailed as failure:
             self.reached = before[0] or failure.reached
             self.may_have_cost = before[1] or failure.may_have_cost
@@ -322,7 +323,7 @@ class Call:
         else:
             permit.failed(failure)
 
-    async def _first_chunk(self, model: Model, stream: AsyncGenerator[JsonObject, None]) -> JsonObject:
+    async def _first_of(self, model: Model, stream: AsyncGenerator[list[JsonObject], None]) -> list[JsonObject]:
         seconds = model.provider.first_byte_timeout_seconds
         first_byte_deadline = asyncio.get_running_loop().time() + seconds
         try:
@@ -335,7 +336,7 @@ class Call:
                 raise failures.timed_out(model, "first byte", seconds) from None
             raise failures.timed_out(model, "whole answer", model.provider.total_timeout_seconds) from None
 
-    async def _next_chunk(self, stream: AsyncGenerator[JsonObject, None]) -> JsonObject:
+    async def _next(self, stream: AsyncGenerator[list[JsonObject], None]) -> list[JsonObject]:
         waiting = Begun(anext(stream))
         if waiting.done:
             return waiting.result

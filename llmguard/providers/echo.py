@@ -55,14 +55,14 @@ class EchoAdapter:
     async def close(self) -> None:
         """Do nothing: there is nothing to let go of."""
 
-    async def attempt(self, model: Model, body: JsonObject, *, trace_id: str) -> AsyncGenerator[JsonObject, None]:
+    async def attempt(self, model: Model, body: JsonObject, *, trace_id: str) -> AsyncGenerator[list[JsonObject], None]:
         """Yield the answer that the rules give.
 
         Raises:
             AttemptFailed: the input exceeds the model's context, or the rules cannot answer it.
         """
         if asks_embeddings(body):
-            yield self._embeddings(model, body)
+            yield [self._embeddings(model, body)]
             return
         input_tokens = self._tokens.count_request(body, model.target)
         if model.context_tokens is not None and input_tokens > model.context_tokens:
@@ -78,14 +78,14 @@ class EchoAdapter:
         }
         if not body.get("stream"):
             choices = [_choice(index, {"message": message}, finish_reason) for index in range(count)]
-            yield {**head, "choices": choices, "usage": usage}
+            yield [{**head, "choices": choices, "usage": usage}]
             return
         for delta in _deltas(message):
             for index in range(count):
-                yield {**head, "choices": [_choice(index, {"delta": delta}, None if delta else finish_reason)]}
+                yield [{**head, "choices": [_choice(index, {"delta": delta}, None if delta else finish_reason)]}]
                 await asyncio.sleep(0)  # others get their turn, as with a provider that is far away
         if (body.get("stream_options") or {}).get("include_usage"):
-            yield {**head, "choices": [], "usage": usage}
+            yield [{**head, "choices": [], "usage": usage}]
 
     def _embeddings(self, model: Model, body: JsonObject) -> JsonObject:
         texts, dimensions = body["input"], body.get("dimensions", _DIMENSIONS)

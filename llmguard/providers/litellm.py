@@ -72,7 +72,7 @@ class LitellmAdapter:
         if self._litellm is not None:
             await self._litellm.close_litellm_async_clients()
 
-    async def attempt(self, model: Model, body: JsonObject, *, trace_id: str) -> AsyncGenerator[JsonObject, None]:
+    async def attempt(self, model: Model, body: JsonObject, *, trace_id: str) -> AsyncGenerator[list[JsonObject], None]:
         """Yield one chat.completion, the chunks of a stream, or one list of embeddings.
 
         Raises:
@@ -96,12 +96,12 @@ class LitellmAdapter:
         if embeds:
             arguments["api_base"] = arguments.pop("base_url")
             listed = await self._ask(model, lambda: self._litellm.aembedding(**arguments))
-            yield await asyncio.to_thread(plain_embeddings, model, body, listed.model_dump(), self._tokens)
+            yield [await asyncio.to_thread(plain_embeddings, model, body, listed.model_dump(), self._tokens)]
             return
         arguments["_skip_mcp_handler"] = True  # LiteLLM 1.106.2 imports `mcp` for calls with tools; we do not ship it
         answer = await self._ask(model, lambda: self._litellm.acompletion(**arguments))
         if not body.get("stream"):
-            yield plain_completion(answer.model_dump(mode="json"))
+            yield [plain_completion(answer.model_dump(mode="json"))]
             return
         stream = aiter(answer)
         try:
@@ -110,7 +110,7 @@ class LitellmAdapter:
                 # LiteLLM invents `stop` for a stream that just ends; what the provider said stands here.
                 if _says_why_it_ended(plain) and not _provider_said_why(answer):
                     raise failures.broken_off(model)
-                yield plain
+                yield [plain]
         finally:
             self._hang_up(answer)
 

@@ -14,7 +14,7 @@ from llmguard.domain.catalog import Model, ModelApi
 from llmguard.domain.chat import JsonObject
 from llmguard.domain.clock import Clock
 from llmguard.providers import failures
-from llmguard.providers.adapter import asks_embeddings
+from llmguard.providers.adapter import AttemptFailed, asks_embeddings
 from llmguard.providers.answer import AnswerLimits, AnswerReader, read_error
 from llmguard.providers.embeddings import plain_embeddings
 from llmguard.providers.keys import read_key
@@ -62,7 +62,7 @@ class OpenAiAdapter:
         if session is not None:
             await session.close()
 
-    async def attempt(self, model: Model, body: JsonObject, *, trace_id: str) -> AsyncGenerator[JsonObject, None]:
+    async def attempt(self, model: Model, body: JsonObject, *, trace_id: str) -> AsyncGenerator[list[JsonObject], None]:
         """Yield one chat.completion, the chunks of a stream, or one list of embeddings.
 
         Raises:
@@ -78,12 +78,12 @@ class OpenAiAdapter:
                 async for translated in _from_response(model, answer, stream=bool(body.get("stream"))):
                     yield translated
             elif asks_embeddings(body):
-                yield await asyncio.to_thread(plain_embeddings, model, body, await answer.json(), self._tokens)
+                yield [await asyncio.to_thread(plain_embeddings, model, body, await answer.json(), self._tokens)]
             elif body.get("stream"):
-                while (chunk := await answer.next_chunk()) is not None:
-                    yield chunk
+                while chunks := await answer.next_chunks():
+                    yield chunks
             else:
-                yield await answer.completion()
+                yield [await answer.completion()]
         finally:
             response.close()  # not awaited; does nothing where the body was read to its end
 
@@ -173,20 +173,29 @@ def _destination(base_url: str, path: str, connect_seconds: float) -> tuple[URL,
     return URL(f"{base_url.rstrip('/')}/{path}"), aiohttp.ClientTimeout(total=None, connect=connect_seconds)
 
 
-async def _from_response(model: Model, answer: AnswerReader, *, stream: bool) -> AsyncIterator[JsonObject]:
+async def _from_response(model: Model, answer: AnswerReader, *, stream: bool) -> AsyncIterator[list[JsonObject]]:
     """Yield what the Responses API answers as a chat.completion, or its chunks."""
     if not stream:
-        yield completion_of(model, await answer.json())
+        yield [completion_of(model, await answer.json())]
         return
     events = ResponseEvents(model)
     ended = False
     while not ended:
-        chunks = events.read(await answer.next_event())
-        ended = events.ended
-        if ended:
-            await answer.read_to_end()
-        for chunk in chunks:
-            yield chunk
+        chunks: list[JsonObject] = []
+        failure: AttemptFailed | None = None
+        try:
+            for event in await answer.next_objects():
+                chunks += events.read(event)
+                if events.ended:
+                    ended = True
+                    await answer.read_to_end()
+                    break
+        except AttemptFailed as failed:
+            failure = failed
+        if chunks:  # what came before something wrong leaves before that
+            yield chunks
+        if failure is not None:
+            raise failure
 
 
 def _without_stream_options(body: JsonObject) -> JsonObject:

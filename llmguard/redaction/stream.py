@@ -37,35 +37,39 @@ class StreamRestorer:
         self._fields: dict[int, dict[FieldKey, _Field]] = {}
         self._template: JsonObject = {}
 
-    def feed(self, chunk: JsonObject) -> list[JsonObject]:
-        """Return the chunks that can go to the app now: usually one, none if all its text is held back.
+    def feed(self, chunks: list[JsonObject]) -> list[JsonObject]:
+        """Return the chunks that can go to the app now: usually as many, none if all their text is held back.
 
         Args:
-            chunk: one chat.completion.chunk body as the provider sent it; never changed.
+            chunks: chat.completion.chunk bodies as the provider sent them, which came at once; never changed.
         """
-        if self._matcher is None:
-            return [chunk]
+        matcher = self._matcher
+        if matcher is None:
+            return chunks
+        return [restored for chunk in chunks for restored in self._restored(chunk, matcher)]
+
+    def close(self) -> list[JsonObject]:
+        """Return what is still held, when the stream has ended or broken off."""
+        choices = [choice for index in list(self._fields) for choice in self._flush(index)]
+        return [self._chunk(choices)] if choices else []
+
+    def _restored(self, chunk: JsonObject, matcher: BentPlaceholders) -> list[JsonObject]:
         choices = chunk.get("choices")
         if not choices:
             return [chunk]
         self._template = chunk
         if len(choices) == 1 and (text := only_text(choices[0])) is not None:
-            return self._text(chunk, choices[0], text, self._matcher)
+            return self._text(chunk, choices[0], text, matcher)
         flushed: list[JsonObject] = []
         restored: list[JsonObject] = []
         for choice in choices:
-            held, now = self._choice(choice, self._matcher)
+            held, now = self._choice(choice, matcher)
             flushed += held
             restored += now
         chunks = [self._chunk(flushed)] if flushed else []
         if restored or chunk.get("usage"):
             chunks.append(chunk if restored == choices else chunk | {"choices": restored})
         return chunks
-
-    def close(self) -> list[JsonObject]:
-        """Return what is still held, when the stream has ended or broken off."""
-        choices = [choice for index in list(self._fields) for choice in self._flush(index)]
-        return [self._chunk(choices)] if choices else []
 
     def _text(self, chunk: JsonObject, choice: JsonObject, text: str, matcher: BentPlaceholders) -> list[JsonObject]:
         """Return, as `feed` would, a chunk that is a piece of one text and nothing else, as nearly all are."""

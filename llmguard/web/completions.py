@@ -73,8 +73,11 @@ class CompletionExchange:
         """Return the text completion of a chat completion."""
         return self._said(answer, "message") | ({"usage": answer["usage"]} if answer.get("usage") else {})
 
-    def events(self, chunk: JsonObject) -> bytes:
-        """Return the chunk as one event."""
+    def events(self, chunks: list[JsonObject]) -> bytes:
+        """Return each chunk as one event."""
+        return b"".join(map(self._event, chunks))
+
+    def _event(self, chunk: JsonObject) -> bytes:
         said = self._said(chunk, "delta")
         if chunk.get("usage"):
             said["usage"] = chunk["usage"]

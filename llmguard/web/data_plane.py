@@ -17,7 +17,7 @@ from llmguard.domain.errors import Fault, GuardError, Refusal
 from llmguard.gateway.pipeline import Incoming, authenticate, govern
 from llmguard.gateway.recorder import Record
 from llmguard.gateway.services import Services
-from llmguard.idempotency.claims import Claim
+from llmguard.idempotency.claims import LARGEST_ANSWER_BYTES, Claim
 from llmguard.idempotency.store import KeptAnswer
 from llmguard.identity.keyring import Credential
 from llmguard.identity.scopes import check_preset
@@ -32,7 +32,7 @@ _log = logging.getLogger(__name__)
 _HOST = re.compile(r"[A-Za-z0-9.-]{1,253}(?::\d{1,5})?|\[[0-9a-fA-F:.]{2,45}\](?::\d{1,5})?")
 _PATHS = ("/chat/completions", "/responses", "/completions", "/embeddings", "/models", "/me")
 _KEY_IS_FRESH_MS = 250  # within which every worker learns of a revoked key anyway
-_SAID_AT_ONCE = 64  # events that are sent together at most, where a provider sends that many at once
+_SAID_AT_ONCE = 64 * 1024  # bytes from which on a stream is sent before more is taken, however fast it comes
 _JSON = [(b"content-type", b"application/json")]
 _KEPT_HEADERS = frozenset({b"x-llmguard-preset", b"x-llmguard-adjusted", b"x-llmguard-redactions"})
 _EVENT_STREAM = [
@@ -221,8 +221,8 @@ class _Door:
         self._headers: dict[bytes, bytes] = dict(scope["headers"])
         self._started = False
         self.claim: Claim | None = None  # then what is sent is kept for whoever repeats the request
-        self._events: list[bytes] = []
-        self._said: list[bytes] = []  # of a stream, and not sent yet
+        self._kept = bytearray()
+        self._said = bytearray()  # of a stream, and not sent yet
         self._delivery = Delivery()
         self._broken: Callable[[JsonObject], bytes]  # how a stream that has begun says that it failed
         self.record = services.recorder.open(endpoint)
@@ -239,22 +239,20 @@ class _Door:
         key = self.header(b"api-key") or self.header(b"x-api-key")  # as for Azure, as for Anthropic
         return f"Bearer {key}" if bearer is None and key else bearer
 
-    async def answer(self, events: AsyncGenerator[JsonObject, None], exchange: Exchange) -> None:
+    async def answer(self, answers: AsyncGenerator[list[JsonObject], None], exchange: Exchange) -> None:
         """Send a governed answer: whole or as a stream, or the error that ended it."""
         self._broken = exchange.broken
         try:
-            async for event in self._as_they_come(events):
+            async for came in self._as_they_come(answers):
                 if not self.record.trace.stream:
-                    content = encode_json(exchange.whole(event))
+                    content = encode_json(exchange.whole(came[0]))
                     await self._keep(_JSON, content)
                     await self._send_whole(200, _JSON, content)
-                elif said := exchange.events(event):
-                    self._said.append(said)
-                    if self.claim is not None:
-                        self._events.append(said)
+                else:
+                    self._note(exchange.events(came))
             if self.record.trace.stream:
                 last = exchange.end()
-                await self._keep(_EVENT_STREAM, b"".join((*self._events, last)))
+                await self._keep(_EVENT_STREAM, bytes(self._kept + last))
                 await self._end_stream(last)
         except HungUpError:
             raise
@@ -263,28 +261,36 @@ class _Door:
         finally:
             self._delivery.stop()
 
-    async def _as_they_come(self, events: AsyncGenerator[JsonObject, None]) -> AsyncGenerator[JsonObject, None]:
-        """Yield the events; whenever the next one is not there yet, send first what was said.
+    def _note(self, said: bytes) -> None:
+        """Take note of what is said of a stream: to be sent, and to be kept unless it is more than is kept of one."""
+        self._said += said
+        if self.claim is not None and len(self._kept) <= LARGEST_ANSWER_BYTES:
+            self._kept += said
 
-        Trap: nothing else may be awaited while a next event is begun. A cancellation would end that wait and not the
+    async def _as_they_come(
+        self, answers: AsyncGenerator[list[JsonObject], None]
+    ) -> AsyncGenerator[list[JsonObject], None]:
+        """Yield what comes; whenever more is not there yet, send first what was said.
+
+        Trap: nothing else may be awaited while a next part is begun. A cancellation would end that wait and not the
         generator's, which could never be closed again: its hold would stay, and no trace be written.
         """
         while True:
-            coming = Begun(anext(events, None))
+            coming = Begun(anext(answers, None))
             if not coming.done or len(self._said) >= _SAID_AT_ONCE:
                 self._delivery.begin(self._say())
-            event = coming.result if coming.done else await coming
+            came = coming.result if coming.done else await coming
             await self._delivery.taken()
-            if event is None:
+            if came is None:
                 return
-            yield event
+            yield came
 
     async def _say(self) -> None:
         """Send what is said of a stream."""
         if self._said:
             if not self._started:
                 await self._start(200, _EVENT_STREAM)
-            said, self._said = b"".join(self._said), []
+            said, self._said = bytes(self._said), bytearray()
             await self._send({"type": "http.response.body", "body": said, "more_body": True})
 
     async def fail(self, error: Exception, headers: Headers | None = None) -> None:
@@ -358,7 +364,7 @@ class _Door:
         async def send() -> None:
             if not self._started:
                 await self._start(200, _EVENT_STREAM)
-            said, self._said = b"".join((*self._said, last)), []
+            said, self._said = bytes(self._said + last), bytearray()
             await self._send({"type": "http.response.body", "body": said})
 
         await self._delivery.taken()

@@ -51,9 +51,9 @@ class EmbeddingExchange:
         vectors = [one | {"embedding": _numbers(one["embedding"])} for one in answer["data"]]
         return answer | {"data": vectors}
 
-    def events(self, chunk: JsonObject) -> bytes:
+    def events(self, chunks: list[JsonObject]) -> bytes:
         """Embeddings have no stream."""
-        raise AssertionError(chunk.keys())
+        raise AssertionError(len(chunks))
 
     def end(self) -> bytes:
         """Embeddings have no stream."""

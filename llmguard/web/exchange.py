@@ -39,8 +39,8 @@ class Exchange(Protocol):
         """Return the body for a whole answer, restored already."""
         ...
 
-    def events(self, chunk: JsonObject) -> bytes:
-        """Return the server-sent events that one restored chunk amounts to; nothing, if it says nothing new."""
+    def events(self, chunks: list[JsonObject]) -> bytes:
+        """Return the server-sent events that restored chunks amount to; nothing, if they say nothing new."""
         ...
 
     def end(self) -> bytes:

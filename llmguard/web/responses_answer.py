@@ -45,8 +45,11 @@ class ResponsesExchange:
         items = list(_items(choice, self._own_id))
         return self._response(answer, status, [item.whole(status) for item in items], choice.get("finish_reason"))
 
-    def events(self, chunk: JsonObject) -> bytes:
-        """Return the events of one chunk."""
+    def events(self, chunks: list[JsonObject]) -> bytes:
+        """Return the events of these chunks."""
+        return b"".join(map(self._events, chunks))
+
+    def _events(self, chunk: JsonObject) -> bytes:
         said = b"" if self._chunks else self._begin(chunk)
         self._chunks.append(chunk)
         for choice in chunk.get("choices") or ():

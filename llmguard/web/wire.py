@@ -64,8 +64,11 @@ class ChatExchange:
         ]
         return {**self._envelope, "object": "chat.completion", **answer, "choices": choices}
 
-    def events(self, chunk: JsonObject) -> bytes:
-        """Return the chunk as one event, likewise."""
+    def events(self, chunks: list[JsonObject]) -> bytes:
+        """Return each chunk as one event, likewise."""
+        return b"".join(map(self._event, chunks))
+
+    def _event(self, chunk: JsonObject) -> bytes:
         choices = [
             {**_EMPTY_DELTA, **choice} | ({"logprobs": _logprobs(choice)} if choice.get("logprobs") else {})
             for choice in chunk.get("choices") or ()

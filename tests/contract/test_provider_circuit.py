@@ -191,7 +191,7 @@ async def test_apps_that_hang_up_never_open_it(door, server):
     server.script("chars=1+pause=0.02")
     for _ in range(5):
         async with door.providers.call([model], a_body(stream=True), trace_id=TRACE) as call:
-            await anext(call.chunks)
+            await anext(call.answer)
     server.script("never")
     for count in range(6, 11):
         running = asyncio.create_task(door.ask(model))

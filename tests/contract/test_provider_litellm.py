@@ -66,7 +66,7 @@ def a_tool():
 
 async def collect(call):
     async with call:
-        return [chunk async for chunk in call.chunks]
+        return [chunk async for came in call.answer for chunk in came]
 
 
 def deltas_of(chunks):
@@ -185,8 +185,8 @@ async def test_stream_that_breaks_off_is_an_error_and_not_an_end(providers, serv
 
     with pytest.raises(Fault) as caught:
         async with providers.call([claude(server)], a_body(stream=True), trace_id=TRACE) as call:
-            async for chunk in call.chunks:
-                chunks.append(chunk)  # noqa: PERF401 - what came before the error counts
+            async for came in call.answer:
+                chunks += came
 
     assert caught.value.code == "provider_error"
     text = "".join(delta.get("content") or "" for delta in deltas_of(chunks))
@@ -199,7 +199,7 @@ async def test_leaving_the_call_hangs_up(providers, server):
     server.script("pause=0.05")
 
     async with providers.call([claude(server)], a_body(stream=True), trace_id=TRACE) as call:
-        await anext(call.chunks)
+        await anext(call.answer)
 
     gone = await asyncio.to_thread(server.wait_for, lambda: server.received[0].outcome == "hung_up")
     assert gone

@@ -276,8 +276,8 @@ async def test_error_in_the_middle_of_a_stream_ends_it(providers, server, replay
 
     with pytest.raises(GuardError) as caught:
         async with call:
-            async for chunk in call.chunks:
-                chunks.append(chunk)  # noqa: PERF401 - what came before the error counts
+            async for came in call.answer:
+                chunks += came
 
     assert caught.value.code == "provider_error"
     assert Answer(chunks).text == SAID

@@ -48,7 +48,7 @@ def a_tool(name="lookup"):
 
 async def collect(call):
     async with call:
-        return [chunk async for chunk in call.chunks]
+        return [chunk async for came in call.answer for chunk in came]
 
 
 def text_of(chunks):

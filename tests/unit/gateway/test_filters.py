@@ -25,14 +25,15 @@ def the_chunks(text, size):
 
 async def given(items):
     for item in items:
-        yield item
+        yield [item]
 
 
 async def filtered(items, *filters):
     redactor = Redactor(example_analyzer(), b"a secret for tests only")
     redacted = await redactor.redact(a_chat_request("Hello"), app="a", profile="standard")
     preset = a_preset(response_filters=filters)
-    return [item async for item in filter_answer(preset, redactor, redacted.vault, given(items))]
+    passed = filter_answer(preset, redactor, redacted.vault, given(items))
+    return [item async for came in passed for item in came]
 
 
 async def test_secret_that_the_model_wrote_never_reaches_the_app():

@@ -30,7 +30,7 @@ def a_tool(name="lookup", **schema):
 async def ask(body, **model):
     providers = Providers(environ={}, clock=FrozenClock(), tokens=COUNTER)
     async with providers.call([a_model(**model)], body, trace_id=TRACE) as call:
-        return [chunk async for chunk in call.chunks]
+        return [chunk async for came in call.answer for chunk in came]
 
 
 async def answer_of(body, **model):

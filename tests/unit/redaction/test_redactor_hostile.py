@@ -40,7 +40,7 @@ def streamed(vault, text):
         *(
             chunk
             for character in text
-            for chunk in restorer.feed({"choices": [{"index": 0, "delta": {"content": character}}]})
+            for chunk in restorer.feed([{"choices": [{"index": 0, "delta": {"content": character}}]}])
         ),
         *restorer.close(),
     ]

@@ -44,7 +44,7 @@ def cut(text, places):
 
 def play(restorer, chunks):
     """Return everything that comes out of a stream."""
-    out = [out for chunk in chunks for out in restorer.feed(chunk)]
+    out = [out for chunk in chunks for out in restorer.feed([chunk])]
     return out + restorer.close()
 
 
@@ -141,7 +141,7 @@ def test_text_leaves_at_once_when_no_placeholder_can_be_growing():
     restorer = a_vault(with_number=False).stream()
 
     leaves = [
-        text_of(restorer.feed(a_chunk(content=piece))) for piece in ["Dear ", "you, ", "5 < 6", " or so. ", "<b>"]
+        text_of(restorer.feed([a_chunk(content=piece)])) for piece in ["Dear ", "you, ", "5 < 6", " or so. ", "<b>"]
     ]
 
     assert leaves == ["Dear ", "you, ", "5 < 6", " or so. ", "<b>"]
@@ -150,7 +150,9 @@ def test_text_leaves_at_once_when_no_placeholder_can_be_growing():
 def test_tail_is_held_only_while_it_can_become_a_placeholder_of_this_vault():
     restorer = a_vault().stream()
 
-    leaves = [text_of(restorer.feed(a_chunk(content=piece))) for piece in ["Hi <PERS", "ONA", " <EMAIL", "_ADDRESS_X"]]
+    leaves = [
+        text_of(restorer.feed([a_chunk(content=piece)])) for piece in ["Hi <PERS", "ONA", " <EMAIL", "_ADDRESS_X"]
+    ]
 
     assert leaves == ["Hi ", "<PERSONA", " ", "<EMAIL_ADDRESS_X"]
 
@@ -168,7 +170,7 @@ def test_chunk_passes_as_it_is_when_nothing_was_hidden():
     restorer = Vault("claims-bot", "standard", PlaceholderCodes(KEY, "claims-bot")).stream()
     chunk = a_chunk(content="<PERSON")
 
-    assert restorer.feed(chunk)[0] is chunk
+    assert restorer.feed([chunk])[0] is chunk
     assert restorer.close() == []
 
 
@@ -176,7 +178,7 @@ def test_chunk_without_placeholders_passes_as_it_is():
     restorer = a_vault().stream()
     chunks = [a_chunk(role="assistant", content=""), a_chunk(content="Yes. "), {"id": "c1", "choices": [], "usage": {}}]
 
-    assert [restorer.feed(chunk)[0] is chunk for chunk in chunks] == [True, True, True]
+    assert [restorer.feed([chunk])[0] is chunk for chunk in chunks] == [True, True, True]
 
 
 def test_held_text_leaves_in_a_chunk_before_the_finish_reason():
@@ -201,9 +203,9 @@ def test_last_delta_with_text_takes_its_own_tail_along():
 
 def test_stream_that_breaks_off_gives_what_is_held():
     restorer = a_vault().stream()
-    restorer.feed(a_chunk(content="Dear <PERS"))
-    restorer.feed(a_chunk(index=1, **arguments('{"a": "<EMAIL')))
-    restorer.feed(a_chunk(index=1, function_call={"arguments": "<PERSON"}, audio={"transcript": "<PER"}))
+    restorer.feed([a_chunk(content="Dear <PERS")])
+    restorer.feed([a_chunk(index=1, **arguments('{"a": "<EMAIL'))])
+    restorer.feed([a_chunk(index=1, function_call={"arguments": "<PERSON"}, audio={"transcript": "<PER"})])
 
     chunks = restorer.close()
 
@@ -217,10 +219,10 @@ def test_stream_that_breaks_off_gives_what_is_held():
 def test_chunk_whose_text_is_all_held_is_left_out_but_not_its_other_facts():
     restorer = a_vault().stream()
 
-    assert restorer.feed(a_chunk(content="<PERS")) == []
-    assert restorer.feed(a_chunk(**arguments("<PERS"))) == []
-    assert len(restorer.feed(a_chunk(**arguments("<PERS", index=1, id="call_1")))) == 1
-    assert len(restorer.feed(a_chunk(content="ON") | {"usage": {"total_tokens": 3}})) == 1
+    assert restorer.feed([a_chunk(content="<PERS")]) == []
+    assert restorer.feed([a_chunk(**arguments("<PERS"))]) == []
+    assert len(restorer.feed([a_chunk(**arguments("<PERS", index=1, id="call_1"))])) == 1
+    assert len(restorer.feed([a_chunk(content="ON") | {"usage": {"total_tokens": 3}}])) == 1
 
 
 def test_choices_and_fields_grow_apart():
@@ -253,7 +255,7 @@ def test_annotations_and_whole_logprob_tokens_are_restored():
     chunk = a_chunk(content="x", annotations=[{"title": placeholder}])
     chunk["choices"][0]["logprobs"] = {"content": [{"token": placeholder}], "refusal": None}
 
-    (out,) = a_vault().stream().feed(chunk)
+    (out,) = a_vault().stream().feed([chunk])
 
     assert out["choices"][0]["delta"]["annotations"] == [{"title": "Anna Schmidt"}]
     assert out["choices"][0]["logprobs"]["content"][0]["token"] == "Anna Schmidt"
@@ -265,8 +267,8 @@ def test_sound_and_unknown_shapes_pass_as_they_are():
         audio={"data": "PERSON", "transcript": "Hi. "}, tool_calls=[{"index": 0, "function": {"arguments": None}}]
     )
 
-    assert restorer.feed(chunk)[0] is chunk
-    assert restorer.feed(a_chunk(logprobs=None, novelty=7))[0]["choices"][0]["delta"] == {
+    assert restorer.feed([chunk])[0] is chunk
+    assert restorer.feed([a_chunk(logprobs=None, novelty=7)])[0]["choices"][0]["delta"] == {
         "logprobs": None,
         "novelty": 7,
     }
