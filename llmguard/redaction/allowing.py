@@ -1,8 +1,11 @@
 """The allow list: texts that the CoE says are never personal data, such as product names and service addresses."""
 
+import re
 from collections.abc import Iterable
 
 from llmguard.redaction.candidates import Candidate
+
+_WORD = re.compile(r"[^\W_]+")
 
 
 class AllowList:
@@ -12,7 +15,7 @@ class AllowList:
         self._phrases = frozenset(phrase.lower() for phrase in phrases)
         self._by_word: dict[str, list[str]] = {}
         for phrase in sorted(self._phrases):
-            for word in set(_words(phrase)):
+            for word in set(_WORD.findall(phrase)):
                 self._by_word.setdefault(word, []).append(phrase)
 
     def __bool__(self) -> bool:
@@ -23,21 +26,9 @@ class AllowList:
         span = text[candidate.start : candidate.end].lower()
         if span.strip() in self._phrases:
             return True
-        holders = self._by_word.get(_first_word(span), ())
+        first = _WORD.search(span)
+        holders = self._by_word.get(first.group(), ()) if first else ()
         return any(span in phrase and _stands_around(text, candidate, span, phrase) for phrase in holders)
-
-
-def _words(text: str) -> list[str]:
-    return "".join(character if character.isalnum() else " " for character in text).split()
-
-
-def _first_word(text: str) -> str:
-    """Return the first of the words of a text, an empty one if it has none."""
-    head = text.partition(" ")[0]
-    if head.isalnum():  # nearly always
-        return head
-    words = _words(text)
-    return words[0] if words else ""
 
 
 def _stands_around(text: str, candidate: Candidate, span: str, phrase: str) -> bool:

@@ -34,6 +34,9 @@ class Rule:
 
     `check` sees the value and says whether it stands (a checksum, a quality gate). `needs` are literals in small
     letters of which one is in every text that the regex matches: a test of a microsecond before a regex of many.
+    `sign` is one that every match holds, or has right behind it, at most `reach` characters from its start and on the
+    same line, and not before: then only what is near such a sign is looked at. `gate` is a part of the regex without
+    which it matches nothing, for a prefilter to which all of it is too much.
     """
 
     name: str
@@ -42,16 +45,35 @@ class Rule:
     score: float
     check: Callable[[str], bool] | None = None
     needs: tuple[str, ...] = ()
+    sign: str = ""
+    reach: int = 0
+    gate: str = ""
+
+    @property
+    def trigger(self) -> tuple[str, int]:
+        """The regex, with its flags, that matches in every text that holds a hit."""
+        return self.gate or self.regex.pattern, self.regex.flags
 
     def find(self, text: str, lowered: str) -> Iterator[Hit]:
         """Yield what this rule finds, in order; `lowered` is the text in small letters."""
         if self.needs and not any(need in lowered for need in self.needs):
             return
         group: str | int = "v" if "v" in self.regex.groupindex else 0
-        for match in self.regex.finditer(text):
+        for match in self._near_sign(text) if self.sign else self.regex.finditer(text):
             start, end = match.span(group)
             if end > start and (self.check is None or self.check(text[start:end])):
                 yield Hit(start, end, self.entity, self.score, self.name)
+
+    def _near_sign(self, text: str) -> Iterator[re.Match[str]]:
+        end = 0
+        place = text.find(self.sign)
+        while place >= 0:
+            match = self.regex.search(text, max(end, place - self.reach, text.rfind("\n", 0, place) + 1))
+            if match is None:
+                return
+            yield match
+            end = match.end()
+            place = text.find(self.sign, max(end, place + 1))
 
 
 class GatedRecognizer(PatternRecognizer):
@@ -131,7 +153,7 @@ class RuleRecognizer(GatedRecognizer):
     @property
     def triggers(self) -> Sequence[tuple[str, int]]:
         """The rules' regexes."""
-        return [(rule.regex.pattern, rule.regex.flags) for rule in self.RULES]
+        return [rule.trigger for rule in self.RULES]
 
     def find(self, text: str) -> Iterable[Hit]:
         """Return the hits of every rule."""

@@ -34,10 +34,33 @@ _SPOKEN = re.compile(
 _SCORES = {"keyed": 0.95, "spoken": 0.9}
 _GATE_SCORE = 0.01  # gates are no findings
 _ANY_NAME = frozenset({"name", "displayname"})  # in JSON also of products, files and fields
+_HUMP = re.compile(r"(?<=[^\W\d_])[A-Z]")
 
 
 def _gate(labels: label_table.Labels) -> str:
     return labels.source.replace("’", "")
+
+
+class _Finder:
+    """Where labels stand: where a word begins or, in camelCase, a part of one; the longest label counts."""
+
+    def __init__(self, labels: label_table.Labels) -> None:
+        whole = rf"(?>{labels.source})(?![a-rt-z])"  # atomic: no shorter label where the longest one ends inside a word
+        self._at_word = re.compile(rf"(?<![^\W_]){whole}")
+        self._at_hump = re.compile(whole)
+
+    def spans(self, text: str, lowered: str) -> Iterator[tuple[int, int]]:
+        """Yield where labels stand, in order and disjoint; `lowered` is the text in small letters."""
+        spans = [match.span() for match in self._at_word.finditer(lowered)]
+        humps = [match.start() for match in _HUMP.finditer(text) if text[match.start() - 1].islower()]
+        if humps:
+            within = [match.span() for hump in humps if (match := self._at_hump.match(lowered, hump))]
+            spans = sorted([*spans, *within]) if within else spans
+        done = 0
+        for start, end in spans:
+            if start >= done and not (end < len(text) and text[end].isalpha() and text[end] != "s"):
+                done = end
+                yield start, end
 
 
 class LabelledValueRecognizer(GatedRecognizer):
@@ -47,12 +70,12 @@ class LabelledValueRecognizer(GatedRecognizer):
     GATES: ClassVar = (_gate(label_table.STANDARD),)
 
     labels = label_table.STANDARD
-    _label = re.compile(label_table.STANDARD.source)
+    _finder = _Finder(label_table.STANDARD)
 
     def learn(self, labels: label_table.Labels) -> None:
         """Look for these labels from now on; to be called before it is compiled into a prefilter."""
         self.labels = labels
-        self._label = re.compile(labels.source)
+        self._finder = _Finder(labels)
         self.supported_entities = list(labels.entities)
         self.patterns = [Pattern("gate 0", _gate(labels), _GATE_SCORE)]  # type: ignore[has-type]  # untyped in Presidio
 
@@ -67,39 +90,32 @@ class LabelledValueRecognizer(GatedRecognizer):
         lowered = text.lower()
         if len(lowered) != len(text):  # `İ` becomes two characters: then positions would no longer agree
             lowered = "".join(c.lower() if len(c.lower()) == 1 else c for c in text)
-        for match in self._label.finditer(lowered):
-            hit = self._value_behind(text, match.start(), match.end())
+        for start, end in self._finder.spans(text, lowered):
+            hit = self._value_behind(text, start, end)
             if hit:
                 yield hit
 
     def _value_behind(self, text: str, start: int, end: int) -> Hit | None:
-        if not _begins_word(text, start) or (end < len(text) and text[end].isalpha() and text[end] != "s"):
-            return None
         words = label_table.compact(text[start:end])
         labels = self.labels.known.get(words, ())
-        below = _BELOW.match(text, end)
+        is_followed_by_word = text[end : end + 1] == " " and text[end + 1 : end + 2].isalpha()  # then no sign follows
+        below = None if is_followed_by_word else _BELOW.match(text, end)
         if below and not text[text.rfind("\n", 0, start) + 1 : start].strip(" \t>*-"):
             fitting = (label for label in labels if label.shape not in _NOT_BELOW)
             return _first(_read(text, below.end(), label, words, is_keyed=True) for label in fitting)
-        keyed = _KEYED.match(text, end) or (_TAG.match(text, end) if "<" in text[max(0, start - 24) : start] else None)
+        keyed = None if is_followed_by_word else _KEYED.match(text, end)
+        keyed = keyed or (_TAG.match(text, end) if "<" in text[max(0, start - 24) : start] else None)
         if keyed:
             return _first(_read(text, keyed.end(), label, words, is_keyed=True) for label in labels)
-        spoken = _SPOKEN.match(text, end)
+        prose = [label for label in labels if label.form == "prose"]
+        spoken = _SPOKEN.match(text, end) if prose else None
         if spoken is None:
             return None
-        prose = (label for label in labels if label.form == "prose")
         return _first(_read(text, spoken.end(), label, words, is_keyed=False) for label in prose)
 
 
 def _first(hits: Iterable[Hit | None]) -> Hit | None:
     return next((hit for hit in hits if hit), None)
-
-
-def _begins_word(text: str, start: int) -> bool:
-    """Say whether a label may begin here: after no letter, or in the middle of camelCase."""
-    if start == 0 or not text[start - 1].isalnum():
-        return True
-    return text[start - 1].islower() and text[start].isupper()
 
 
 def _read(text: str, position: int, label: label_table.Label, words: str, *, is_keyed: bool) -> Hit | None:

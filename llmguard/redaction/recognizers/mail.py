@@ -12,6 +12,7 @@ from llmguard.redaction.recognizers.base import Rule, RuleRecognizer
 _ADDRESS = re.compile(
     r"(?<![\w.+%-])(?P<v>[\w+%-][\w.+%'-]{0,63}@(?:[^\W_](?:[\w-]{0,61}[^\W_])?\.){1,6}[^\W\d_](?:[\w-]{0,61}\w))(?![\w@])"
 )
+_LONGEST_LOCAL_PART = 64
 _BRACKETED = re.compile(
     r"(?i)(?<![\w.+%-])(?P<v>[\w+%-][\w.+%-]{0,63} ?[\[({<] ?at ?[\])}>] ?[a-z0-9-]{1,63}(?: ?[\[({<] ?dot ?[\])}>] ?[a-z0-9-]{2,63}|\.[a-z0-9-]{2,63}){1,4})"
 )
@@ -22,6 +23,6 @@ class MailAddressRecognizer(RuleRecognizer):
 
     ENTITIES: ClassVar = ("EMAIL_ADDRESS",)
     RULES: ClassVar = (
-        Rule("e-mail address", "EMAIL_ADDRESS", _ADDRESS, 0.95),
+        Rule("e-mail address", "EMAIL_ADDRESS", _ADDRESS, 0.95, sign="@", reach=_LONGEST_LOCAL_PART),
         Rule("e-mail address with [at]", "EMAIL_ADDRESS", _BRACKETED, 0.9),
     )

@@ -2,6 +2,7 @@
 # ruff: noqa: E501, RUF001, SIM905  # a regex is read in one piece; people type curly apostrophes and dashes; lists of words read better without quotes
 
 import re
+import sys
 from typing import ClassVar
 
 from llmguard.redaction.recognizers.base import Rule, RuleRecognizer
@@ -43,6 +44,7 @@ _ROLE = re.compile(
     r"|claimant|defendant|plaintiff|witness|driver|student|teacher|coworker|co-worker|neighbou?r|friend|cousin|uncle|aunt|recruiter|interviewer|director|officer|accountant|lawyer|attorney|contractor|passenger"
     rf"|beneficiary|spouse|fianc[ée]e?|grandmother|grandfather|nephew|niece|technician|agent|analyst|engineer|lead|executive|ceo|cfo|cto)[,:]? (?P<v>(?-i:{TWO_NAMES}))"
 )
+_ANY_DISTANCE = sys.maxsize
 _SPOKE_NEEDS = ("said", "says", "asked", "replied", "shouted", "explained", "added", " to ", "given", "tell", "told")
 _ROLE_NEEDS = tuple(
     "employee colleague manager supervisor boss assistant patient customer client applicant candidate tenant landlord wife"
@@ -177,10 +179,10 @@ class PersonInContextRecognizer(RuleRecognizer):
             ),
         ),
         Rule("role and name", "PERSON", _ROLE, 0.85, lambda value: is_name(value, words=2), needs=_ROLE_NEEDS),
-        Rule("mailbox", "PERSON", _MAILBOX, 0.95, is_name, needs=("@",)),
+        Rule("mailbox", "PERSON", _MAILBOX, 0.95, is_name, sign="@", reach=_ANY_DISTANCE),
         Rule("speaker after a time", "PERSON", _SPEAKER, 0.85, is_name),
         Rule("speaker", "PERSON", _SPEAKER_PLAIN, 0.6, lambda value: is_name(value, words=2)),
-        Rule("mention", "PERSON", _MENTION, 0.7, lambda value: is_name(value, words=2), needs=("@",)),
+        Rule("mention", "PERSON", _MENTION, 0.7, lambda value: is_name(value, words=2), sign="@"),
         Rule("name with a particle", "PERSON", _PARTICLED, 0.85, lambda value: is_name(value, words=2)),
         Rule("whose it is", "PERSON", _POSSESSIVE, 0.75, is_name, needs=("'s ", "’s ")),
         Rule("who spoke", "PERSON", _SPOKE, 0.55, is_name, needs=_SPOKE_NEEDS),

@@ -18,7 +18,8 @@ REGIONS: tuple[str, ...] = (
     "IN", "IL", "AU", "NZ", "JP", "KR", "CN", "SG", "HK", "ZA", "BR", "MX", "AR", "CO", "TR", "AE", "NG", "KE", "PH", "ID",
 )  # fmt: skip
 _CANDIDATE = re.compile(
-    r"(?<![\w./$€£#-])(?<!\d[,:])(?<![$€£] )\(?\+?\(?\d(?:[\d() ./\-\u2010-\u2013]|\s?x){5,24}\d(?:[ ,]{0,2}(?:x|ext\.?|extension|#) ?\d{1,6})?(?![\w%€£]|[.,:/]\d|-\d{5})",
+    r"[\d(+](?<![\w./$€£#-].)(?<!\d[,:].)(?<![$€£] .)(?:(?<=\d)|(?<=\()\+?\(?\d|(?<=\+)\(?\d)"  # its first sign leads: re tries nothing else
+    r"(?:[\d() ./\-\u2010-\u2013]|\s?x){5,24}\d(?:[ ,]{0,2}(?:x|ext\.?|extension|#) ?\d{1,6})?(?![\w%€£]|[.,:/]\d|-\d{5})",
     re.IGNORECASE,
 )
 _EXTENSION = re.compile(r"(?i)[ ,]{0,2}(?:x|ext\.?|extension|#) ?\d{1,6}$")

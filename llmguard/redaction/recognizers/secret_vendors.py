@@ -199,8 +199,9 @@ def _is_key(value: str) -> bool:
 
 _PART = re.compile(r"[A-Za-z0-9]+")
 _LEAST_PART = 12
+_VENDOR_NAMES = "|".join(_NAMED_VENDORS)
 _NAMED = re.compile(
-    rf"(?i)(?<![a-z])(?:{'|'.join(_NAMED_VENDORS)})[ \t\w.-]{{0,20}}[\s'\"]{{0,3}}(?:=>|:=|[=:,|])[`'\"\s=]{{0,5}}"
+    rf"(?i)(?<![a-z])(?:{_VENDOR_NAMES})[ \t\w.-]{{0,20}}[\s'\"]{{0,3}}(?:=>|:=|[=:,|])[`'\"\s=]{{0,5}}"
     r"(?P<v>[A-Za-z0-9_=/+.-]{15,200})(?![A-Za-z0-9_=/+.-])"
 )
 
@@ -216,5 +217,5 @@ VENDOR_RULES = (
         )
         for name, literals, regex in _VENDORS
     ),
-    Rule("key behind its vendor's name", "API_KEY", _NAMED, 0.9, _is_key, needs=tuple(_NAMED_VENDORS)),
+    Rule("key behind its vendor's name", "API_KEY", _NAMED, 0.9, _is_key, tuple(_NAMED_VENDORS), gate=_VENDOR_NAMES),
 )

@@ -93,7 +93,7 @@ class SecretRecognizer(GatedRecognizer):
     @property
     def triggers(self) -> Sequence[tuple[str, int]]:
         """The regexes of all rules, in the order that `find_fired` counts them in."""
-        return [(regex.pattern, regex.flags) for regex in _REGEXES]
+        return _TRIGGERS
 
     def find(self, text: str) -> Iterable[Hit]:
         """Return the secrets in the text."""
@@ -113,8 +113,9 @@ class SecretRecognizer(GatedRecognizer):
 
 _ALL_RULES = (*VENDOR_RULES, *_RULES)
 _FIRST_ASSIGNMENT = len(_ALL_RULES) + 1
-_REGEXES = (*(rule.regex for rule in _ALL_RULES), _USERINFO, *(regex for _, _, regex, _ in _ASSIGNMENTS))
-_EVERY_RULE = frozenset(range(len(_REGEXES)))
+_OTHERS = (_USERINFO, *(regex for _, _, regex, _ in _ASSIGNMENTS))
+_TRIGGERS = (*(rule.trigger for rule in _ALL_RULES), *((regex.pattern, regex.flags) for regex in _OTHERS))
+_EVERY_RULE = frozenset(range(len(_TRIGGERS)))
 
 
 def _find_assigned(
