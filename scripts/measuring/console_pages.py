@@ -1,5 +1,7 @@
 """How long each page of the console takes over many traces, and how large it is: a real gateway, asked over a socket.
 
+The processor time of each role is told beside it: pages wait for nothing else, so on a quiet machine that is the time.
+
 .venv/bin/python -m scripts.measuring.console_pages --rows 1000000 [--data FOLDER]
 """
 
@@ -8,6 +10,7 @@ import http.client
 import statistics
 import tempfile
 import time
+from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,6 +18,7 @@ from llmguard.domain.clock import SystemClock
 from llmguard.identity.operator_store import OperatorStore
 from llmguard.traces.reader import TraceReader
 from llmguard.web.static_files import static_files
+from scripts.measuring.processes import cpu_seconds, gateway_processes
 from tests.support.console_registry import a_console_registry
 from tests.support.gateway import Gateway
 from tests.support.month import seed_month
@@ -44,6 +48,7 @@ PAGES = (
 )
 COUNTED_ANEW = ("/console/?", "/console/overview")  # kept for some seconds
 TIMES = 20
+DAYS = 35
 KEPT_SECONDS = 5.1
 
 
@@ -51,13 +56,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--data", type=Path, help="a folder to keep, and to use again where it has traces")
+    parser.add_argument("--only", default="", help="pages whose address has this in it")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = given.data or Path(temporary)
+        folder.mkdir(parents=True, exist_ok=True)
         gateway = Gateway(folder, a_console_registry())
         if not gateway.data.exists():
             gateway.data.mkdir(parents=True)
-            print(f"{seed_month(gateway.data, datetime.now(UTC), given.rows):,} traces made", flush=True)
+            print(f"{seed_month(gateway.data, datetime.now(UTC), given.rows, days=DAYS):,} traces made", flush=True)
         (gateway.data / "redaction-cache").unlink(missing_ok=True)  # of the last time: lent, and gone
         with gateway:
             secret = (gateway.data / "secret").read_bytes()
@@ -67,20 +74,36 @@ def main() -> None:
             ).secret_text
             [trace] = TraceReader(gateway.data).list(limit=1)
             for page in (*PAGES, f"/console/traces/{trace['trace_id']}"):
-                _measure(gateway.base_url, page, token)
+                if given.only in page:
+                    _measure(gateway, page, token)
     print(f"style and scripts: {sum(len(file.packed) for file in static_files().values()) / 1000:.1f} kB, packed, once")
 
 
-def _measure(base_url: str, page: str, token: str) -> None:
+def _measure(gateway: Gateway, page: str, token: str) -> None:
     times, size = [], 0
     is_kept = page.startswith(COUNTED_ANEW)
-    for _ in range(TIMES // 4 if is_kept else TIMES):
-        seconds, size = _get(base_url, page, token)
-        times.append(seconds * 1000)
+    first = _get(gateway.base_url, page, token)[0] * 1000
+    repeats = TIMES // 2 if is_kept else TIMES
+    used = Counter()
+    for _ in range(repeats):
         time.sleep(KEPT_SECONDS if is_kept else 0)
-    first, rest = times[0], sorted(times[1:])
+        used.subtract(_used(gateway))
+        seconds, size = _get(gateway.base_url, page, token)
+        used.update(_used(gateway))
+        times.append(seconds * 1000)
+    rest = sorted(times)
     middle, slow = statistics.median(rest), rest[-2]
-    print(f"{page:52} first {first:7.1f} ms, then {middle:6.1f} (p95 {slow:6.1f}), {size / 1000:.1f} kB", flush=True)
+    spent = "processor " + " + ".join(f"{used[role] * 1000 / repeats:.0f}" for role in ("worker", "ingester")) + " ms"
+    print(
+        f"{page:52} first {first:7.1f} ms, then {middle:6.1f} (p95 {slow:6.1f}; {spent}), {size / 1000:.1f} kB",
+        flush=True,
+    )
+
+
+def _used(gateway: Gateway) -> dict[str, float]:
+    """Return the processor seconds of workers and of the ingester, which answers what they ask of the traces."""
+    processes = gateway_processes(gateway.pid)
+    return {role: cpu_seconds(one.pid for one in processes if one.role == role) for role in ("worker", "ingester")}
 
 
 def _get(base_url: str, page: str, token: str) -> tuple[float, int]:

@@ -16,9 +16,9 @@ from llmguard.domain.clock import SystemClock
 from llmguard.identity.operator_store import OperatorStore
 from tests.support.console_registry import a_console_registry
 from tests.support.gateway import Gateway
-from tests.support.month import seed_month
+from tests.support.month import seed_installation
 
-ROWS = 6_000
+ROWS = 9_000
 DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 FLAGS = [
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"),
@@ -27,6 +27,7 @@ FLAGS = [
 CHROMIUM = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome"))), None
 )
+LEFT = "net::ERR_ABORTED"  # by going to another page meanwhile
 WCAG = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 JUDGED = {"runOnly": {"type": "tag", "values": WCAG}, "resultTypes": ["violations"]}
 SHOTS = os.environ.get("LLMGUARD_SCREENSHOTS")  # a folder: each page that is looked at is saved there
@@ -46,8 +47,7 @@ def site(tmp_path_factory):
         )
     folder = tmp_path_factory.mktemp("console")
     gateway = Gateway(folder, a_console_registry())
-    gateway.data.mkdir()
-    seed_month(gateway.data, datetime.now(UTC), ROWS)
+    seed_installation(gateway, datetime.now(UTC), ROWS)
     with gateway:
         yield gateway
 
@@ -84,7 +84,10 @@ class People:
         page.faults = []
         page.on("console", lambda said: page.faults.append(said.text) if said.type in ("error", "warning") else None)
         page.on("pageerror", lambda error: page.faults.append(str(error)))
-        page.on("requestfailed", lambda request: page.faults.append(f"{request.url} {request.failure}"))
+        page.on(
+            "requestfailed",
+            lambda request: page.faults.append(f"{request.url} {request.failure}") if request.failure != LEFT else None,
+        )
         page.on("request", lambda request: page.faults.append(request.url) if self.root not in request.url else None)
         return page
 

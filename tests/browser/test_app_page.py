@@ -88,6 +88,7 @@ def test_key_is_issued_copied_used_rotated_and_revoked(people, look, site):
 def test_key_is_issued_without_script_too(people):
     page = people.page("owner", name="dana@example.com", scripts=False)
     page.goto("/console/apps/hr-helpdesk")
+    page.locator("summary", has_text="Issue a key").click()
     page.get_by_label("It is for").select_option("sandbox")
     page.get_by_label("draft-reply").uncheck()
     page.get_by_role("button", name="Issue the key").click()

@@ -17,7 +17,7 @@ def test_catalog_lists_every_app_and_narrows_down(people, look, size, scheme):
     page = people.page("coe", size=size, scheme=scheme)
     page.goto("/console/")
     page.get_by_role("navigation").get_by_role("link", name="Catalog").click()
-    assert page.locator("tbody tr").count() == 7
+    assert page.locator("tbody tr").count() == 9
     look(page, f"catalog-{scheme}")
 
     def found():
@@ -28,7 +28,7 @@ def test_catalog_lists_every_app_and_narrows_down(people, look, size, scheme):
     assert found() == ["legal-search"]
     page.get_by_label("State").select_option("")
     page.get_by_label("Approval ends").select_option("30")
-    assert found() == ["hr-helpdesk", "legal-search"]
+    assert found() == ["hr-helpdesk", "legal-search", "visitor-badges"]
     page.get_by_label("Approval ends").select_option("")
     page.get_by_label("Data").select_option("confidential")
     assert found() == [LONG_APP, "ticket-router"]
@@ -123,7 +123,7 @@ def test_findings_of_a_broken_registry_are_listed_until_they_are_mended(people, 
     page.goto("/console/catalog/findings")
     assert "registry.yaml has no mistakes" in page.content()
     look(page, "findings-none", "#main")
-    site.registry.write_text(a_console_registry().replace("status: sandbox", "status: sandbx"))
+    site.registry.write_text(a_console_registry().replace("status: sandbox", "status: sandbx", 1))
     try:
         page.wait_for_timeout(300)
         site.wait_until(lambda: "sandbx" in page.goto("/console/catalog/findings").text())

@@ -103,7 +103,7 @@ apps:
     support: business-hours
     runbook: https://wiki.example.com/hr-helpdesk
     presets: [draft-reply, summarise@2]
-    quota: {{requests_per_minute: 30, tokens_per_month: 1000000, usd_per_month: 40}}
+    quota: {{requests_per_minute: 30, tokens_per_month: 4000000, usd_per_month: 6}}
   ticket-router:
     owner: sam@example.com
     team: it-service
@@ -113,7 +113,7 @@ apps:
     sensitivity: confidential
     expires: {_in_days(200)}
     presets: [classify]
-    quota: {{requests_per_minute: 120, tokens_per_day: 500000}}
+    quota: {{requests_per_minute: 120, tokens_per_day: 40000}}
   {LONG_APP}:
     owner: maximiliane.von-und-zu@example.com
     backup_owner: lee@example.com
@@ -149,6 +149,29 @@ apps:
     expires: {_in_days(-20)}
     presets: [summarise]
     quota: {{requests_per_minute: 10}}
+  visitor-badges:
+    owner: sam@example.com
+    backup_owner: lee@example.com
+    team: it-service
+    cost_center: "8080"
+    status: approved
+    ticket: GOV-088
+    sensitivity: internal
+    connectors: []
+    expires: {_in_days(-5)}
+    support: business-hours
+    runbook: https://wiki.example.com/visitor-badges
+    presets: [classify]
+    quota: {{tokens_per_day: 20000}}
+  canteen-menu:
+    owner: gone@example.com
+    backup_owner: left@example.com
+    cost_center: "6100"
+    status: sandbox
+    sensitivity: public
+    expires: {_in_days(150)}
+    presets: [summarise]
+    quota: {{requests_per_minute: 10}}
   brand-new:
     owner: newcomer@example.com
     cost_center: "5500"
@@ -156,6 +179,7 @@ apps:
     sensitivity: public
     presets: [translate, summarise]
     quota: {{requests_per_minute: 10}}
+departed: [gone@example.com, left@example.com]
 overage:
   approvers: {{finance: [fin@example.com], coe: [coe@example.com]}}
   longest_days: 31

@@ -8,103 +8,33 @@ Derived from the row's number and the present alone: the same arguments give the
 
 import argparse
 import random
-from dataclasses import dataclass
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 
 from llmguard.domain.identifiers import TraceIds
 from llmguard.domain.trace import Trace
+from llmguard.gateway.assembly import assemble
 from llmguard.traces.reader import TraceReader
-from llmguard.traces.spool import Spool
+from llmguard.traces.spool import Spool, SpoolLimits
+from tests.support.gateway import Gateway
+from tests.support.month_habits import HABITS
+from tests.support.month_state import seed_keys, seed_state
 
-DAYS = 35
+DAYS = 62  # as many as two months have: one to compare with
 HOURS = (0, 0, 0, 0, 0, 1, 2, 6, 14, 18, 17, 13, 9, 14, 16, 15, 12, 7, 3, 2, 1, 1, 0.5, 0.2)
 WEEKDAYS = (1, 1.1, 1.05, 1, 0.8, 0.15, 0.1)
 
 
-@dataclass(frozen=True)
-class Habit:
-    """How one app uses llmguard."""
-
-    app: str
-    owner: str
-    team: str
-    cost_center: str
-    share: float
-    preset: str
-    version: int
-    model: str
-    words: int
-    entities: tuple[str, ...]
-    refusals: tuple[tuple[str, int, str, str], ...]  # code, status, message, hint
-
-
-def _reason(param, words):
-    return ("parameter_not_allowed", 400, f"{param} may be {words[0]}, and {words[1]} was asked.", words[2])
-
-
-HABITS = (
-    Habit(
-        *("expense-triage", "dana@example.com", "finance-ops", "4711", 8, "summarise", 2, "echo-1", 900),
-        ("EMAIL_ADDRESS", "PERSON", "IBAN_CODE"),
-        (
-            _reason("temperature", ("0 to 0.3", "0.9", "Keep temperature within 0 to 0.3, or leave it out.")),
-            ("rate_limit_exceeded", 429, "expense-triage sent more than 60 requests in a minute.", "Wait 12 seconds."),
-        ),
-    ),
-    Habit(
-        *("hr-helpdesk", "amal@example.com", "people", "1200", 5, "draft-reply", 1, "echo-1", 600),
-        ("PERSON", "PHONE_NUMBER", "LOCATION", "DATE_TIME"),
-        (
-            (
-                "content_blocked",
-                400,
-                "The text holds a CREDENTIAL, which this preset never sends.",
-                "Take it out and send the text again.",
-            ),
-        ),
-    ),
-    Habit(
-        *("ticket-router", "sam@example.com", "it-service", "8080", 12, "classify", 1, "echo-1", 120),
-        ("EMAIL_ADDRESS", "IP_ADDRESS"),
-        (
-            (
-                "insufficient_quota",
-                429,
-                "ticket-router asked for up to 900 tokens and has 212 left until tomorrow.",
-                "Ask for more, or lower max_tokens.",
-            ),
-            (
-                "preset_not_allowed",
-                403,
-                "ticket-router may not use the preset draft-reply.",
-                "It may use: classify.",
-            ),
-        ),
-    ),
-    Habit(
-        *("quarterly-regulatory-report-drafting-assistant-for-subsidiaries", "maximiliane.von-und-zu@example.com"),
-        *("group-regulatory-affairs", "CC-2000-EMEA-REGULATORY", 1.5, "summarise", 2, "echo-1", 2500),
-        ("PERSON", "LOCATION", "CREDIT_CARD"),
-        (
-            (
-                "context_length_exceeded",
-                400,
-                "The text has 141,200 tokens, and the model reads at most 128,000.",
-                "Shorten it, or send it in parts.",
-            ),
-        ),
-    ),
-)
-
-
-def seed_month(data: Path, now: datetime, rows: int, *, days: int = DAYS) -> int:
-    """Write about so many traces that end now; return how many are in the store."""
+def seed_month(data: Path, now: datetime, rows: int, *, days: int = DAYS, keys: Mapping[str, str] | None = None) -> int:
+    """Write about so many traces that end now, with these keys by app; return how many are in the store."""
     chance = random.Random(f"{rows}")
     ids = TraceIds()
-    spool = Spool(data / "spool", "month")
-    for moment in _moments(chance, now, rows, days):
-        spool.append(_trace(chance, ids, moment))
+    spool = Spool(data / "spool", "month", limits=SpoolLimits(backlog_bytes=1 << 40))
+    moments = list(_moments(chance, now, rows, days))
+    for moment in moments:
+        spool.append(_trace(chance, ids, moment, 1 - (now - moment) / timedelta(days=days), keys or {}))
     spool.close()
     return TraceReader(data, patience_seconds=120).count()
 
@@ -126,8 +56,8 @@ def _moments(chance, now, rows, days):
                 yield moment
 
 
-def _trace(chance, ids, moment):
-    habit = chance.choices(HABITS, [habit.share for habit in HABITS])[0]
+def _trace(chance, ids, moment, progress, keys):
+    habit = chance.choices(HABITS, [habit.share * habit.trend(progress) for habit in HABITS])[0]
     trace = Trace(
         ids.new(moment),
         moment,
@@ -136,22 +66,44 @@ def _trace(chance, ids, moment):
         owner=habit.owner,
         team=habit.team,
         cost_center=habit.cost_center,
-        key_id="KEYOFAPP",
+        key_id=keys.get(habit.app, "KEYOFAPP"),
         preset=habit.preset,
         preset_version=habit.version,
         registry_digest="a" * 64,
         redaction_digest="b" * 64,
-        policy_digest="c" * 64,
+        policy_digest="builtin-3",
     )
     luck = chance.random()
     if luck < 0.002:
         return _stranger(trace)
-    if luck < 0.035:
+    if luck < 0.035 or habit.is_refused:
         return _refused(chance, trace, habit)
-    trace.entities = {name: chance.randint(1, 4) for name in habit.entities if chance.random() < 0.35}
+    asked, answered = chance.choice(habit.talks)
+    hidden = {name: _placeholder(habit.app, name, chance.randint(1, 12)) for name in habit.entities}
+    trace.entities = {name: f"{asked}{answered}".count(f"{{{name}}}") for name in habit.entities if name in asked}
+    trace.decision = {"allowed": True, "adjusted": [], "reasons": []}
+    trace.request = {
+        "model": habit.model,
+        "messages": [
+            {"role": "system", "content": "You help busy colleagues."},
+            {"role": "user", "content": asked.format(**hidden)},
+        ],
+        "temperature": 0.1,
+        "max_tokens": 400,
+    }
+    trace.provider, trace.model, trace.price_version = "echo", habit.model, "registry:0123456789ab"
+    trace.stream = chance.random() < 0.4
     if luck < 0.043:
         return _failed(chance, trace)
-    return _answered(chance, trace, habit)
+    return _answered(chance, trace, habit, answered.format(**hidden))
+
+
+@cache
+def _placeholder(app, name, number):
+    """Return one of the placeholders that an app has for values of a type."""
+    letters = random.Random(f"{app} {name} {number}")
+    code = "".join(letters.choice("BCDFGKLMNPRSTVWXZ") + letters.choice("AEIOU") for _ in range(6))
+    return f"<{name}_{code}>"
 
 
 def _stranger(trace):
@@ -161,31 +113,46 @@ def _stranger(trace):
         trace.endpoint,
         status=401,
         code="invalid_api_key",
-        decision={"reasons": [{"code": "invalid_api_key", "message": "This key is not known here."}]},
+        decision={
+            "allowed": False,
+            "reasons": [
+                {
+                    "code": "invalid_api_key",
+                    "message": "This key is not known here.",
+                    "hint": "Ask the owner of the app for its key.",
+                }
+            ],
+        },
         latency_ms=0.4,
         overhead_ms=0.4,
+        steps={"settle": 350, "trace": 400},
     )
 
 
 def _refused(chance, trace, habit):
-    code, status, message, hint = chance.choice(habit.refusals)
-    param = message.split()[0] if code == "parameter_not_allowed" else None
+    code, status, param, message, hint = chance.choice(habit.refusals)
     trace.status, trace.code = status, code
-    trace.decision = {"reasons": [{"code": code, "message": message, "hint": hint, "param": param}]}
+    trace.decision = {
+        "allowed": False,
+        "reasons": [{"code": code, "message": message, "hint": hint, "param": param}],
+    }
     trace.latency_ms = trace.overhead_ms = round(chance.uniform(1, 6), 2)
+    at = {"preset_not_allowed": 1, "model_not_found": 1, "app_not_approved": 3, "parameter_not_allowed": 3}.get(code, 4)
+    _time(chance, trace, ("authenticate", "resolve", "decide", "redact")[:at], trace.overhead_ms)
     return trace
 
 
 def _failed(chance, trace):
     trace.status, trace.code = chance.choice(((502, "provider_error"), (504, "provider_timeout")))
-    trace.decision = {"reasons": [{"code": trace.code, "message": "The provider did not answer."}]}
-    trace.provider, trace.model = "echo", "echo-1"
+    reason = {"code": trace.code, "message": "echo did not answer.", "hint": "Send it again in a minute."}
+    trace.decision = {"allowed": True, "reasons": [reason]}
     trace.latency_ms, trace.overhead_ms = round(chance.uniform(2000, 30000), 1), 4.0
+    _time(chance, trace, ("authenticate", "resolve", "decide", "redact", "reserve"), 3.8)
     return trace
 
 
-def _answered(chance, trace, habit):
-    trace.status, trace.provider, trace.model = 200, "echo", habit.model
+def _answered(chance, trace, habit, answer):
+    trace.status = 200
     trace.input_tokens = int(chance.lognormvariate(0, 0.5) * habit.words)
     trace.output_tokens = int(chance.lognormvariate(0, 0.6) * habit.words / 3)
     trace.cached_tokens = trace.input_tokens // 3 if chance.random() < 0.3 else 0
@@ -193,14 +160,55 @@ def _answered(chance, trace, habit):
     trace.audio_input_tokens = trace.audio_output_tokens = 0
     trace.cost_nano_usd = trace.input_tokens * 2500 + trace.output_tokens * 10000
     trace.cost_basis, trace.price_rate, trace.service_tier = "reported", "standard", "standard"
-    trace.price_version = "registry:0123456789ab"
     trace.latency_ms = round(chance.lognormvariate(0, 0.5) * 400 + trace.output_tokens * 4, 1)
-    trace.stream = chance.random() < 0.4
     trace.first_token_ms = round(trace.latency_ms / 5, 1) if trace.stream else None
     trace.overhead_ms = round(chance.uniform(2, 9), 2)
-    trace.request = {"model": habit.model, "messages": [{"role": "user", "content": "Please look at the invoice."}]}
-    trace.response = {"choices": [{"message": {"role": "assistant", "content": "It is about three items."}}]}
+    usage = {
+        "prompt_tokens": trace.input_tokens,
+        "completion_tokens": trace.output_tokens,
+        "total_tokens": trace.input_tokens + trace.output_tokens,
+    }
+    frame = {"id": f"chatcmpl-{trace.trace_id}", "created": int(trace.started_at.timestamp()), "model": habit.model}
+    if trace.stream:
+        trace.request |= {"stream": True}
+        trace.chunks = list(_chunks(frame, answer, usage))
+        trace.response = assemble(trace.chunks)
+    else:
+        message = {"role": "assistant", "content": answer, "refusal": None}
+        choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}
+        trace.response = {**frame, "object": "chat.completion", "choices": [choice], "usage": usage}
+    _time(chance, trace, ("authenticate", "resolve", "decide", "redact", "reserve"), trace.overhead_ms * 0.9)
+    trace.steps |= {"call": int(trace.latency_ms * 1000) - 150, "settle": int(trace.latency_ms * 1000) - 40}
+    trace.steps["trace"] = int(trace.latency_ms * 1000) + chance.randint(20, 400)
     return trace
+
+
+def _chunks(frame, answer, usage):
+    frame = {**frame, "object": "chat.completion.chunk"}
+    deltas = [{"role": "assistant", "content": ""}, *({"content": f"{word} "} for word in answer.split(" "))]
+    for delta in deltas:
+        yield {**frame, "choices": [{"index": 0, "delta": delta, "finish_reason": None}]}
+    yield {**frame, "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}
+    yield {**frame, "choices": [], "usage": usage}
+
+
+def _time(chance, trace, names, whole_ms):
+    """Let these steps end one after the other; the text takes longest to hide. The rest follows at the end."""
+    weights = [(12 if name == "redact" else 1) * chance.uniform(0.5, 1.5) for name in names]
+    at = 0.0
+    for name, weight in zip(names, weights, strict=True):
+        at += weight
+        trace.steps[name] = int(whole_ms * 1000 * at / sum(weights) * 0.95)
+    end = int((trace.latency_ms or whole_ms) * 1000)
+    trace.steps |= {"settle": end - 20, "trace": end}
+
+
+def seed_installation(gateway: Gateway, now: datetime, rows: int) -> None:
+    """Fill the data folder of a gateway that does not run yet: traces, keys, ledger, requests for more."""
+    gateway.data.mkdir(mode=0o700)
+    keys = seed_keys(gateway.data, now)
+    seed_month(gateway.data, now, rows, keys=keys)
+    seed_state(gateway.data, gateway.registry, now)
 
 
 if __name__ == "__main__":
