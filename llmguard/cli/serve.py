@@ -33,6 +33,7 @@ _DRAIN_SECONDS = 120
 # libuv accepts one connection for each listening descriptor and round of the loop. A round that serves hundreds of
 # requests is long: with one descriptor, new callers waited for seconds while those who were in were served.
 _ACCEPTED_AT_ONCE = 32
+_CONNECTIONS_AT_THE_DOOR = 4096  # not let in yet; the system says to others, after a second or three, to try again
 _ENOUGH_FILES = 65_536  # a worker's slots, who waits for one, and each one's way to the provider: a tenth of it
 _log = logging.getLogger("llmguard")
 
@@ -173,6 +174,7 @@ def _run_workers(forks: ForkServerContext, settings: Settings, listener: socket.
         date_header=True,
         log_config=None,
         log_level="warning",
+        backlog=_CONNECTIONS_AT_THE_DOOR,
         timeout_graceful_shutdown=_DRAIN_SECONDS,
         timeout_worker_healthcheck=30,
     )

@@ -34,6 +34,7 @@ _PATHS = ("/chat/completions", "/responses", "/completions", "/embeddings", "/mo
 _KEY_IS_FRESH_MS = 250  # within which every worker learns of a revoked key anyway
 _SAID_AT_ONCE = 64 * 1024  # bytes from which on a stream is sent before more is taken, however fast it comes
 _JSON = [(b"content-type", b"application/json")]
+_CLOSE = [(b"connection", b"close")]  # of callers who would only ask again; new ones are let in a few at a time
 _KEPT_HEADERS = frozenset({b"x-llmguard-preset", b"x-llmguard-adjusted", b"x-llmguard-redactions"})
 _EVENT_STREAM = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
@@ -64,7 +65,7 @@ class Governed:
             credential = self._services.keyring.authenticate(door.authorization())
             await self._slots.take(credential.app)
         except GuardError as refusal:
-            await door.refuse(refusal)
+            await door.refuse(refusal, _CLOSE if self._slots.is_crowded else None)
             return
         try:
             with suppress(HungUpError):  # whoever reads nothing any more
@@ -304,13 +305,13 @@ class _Door:
         else:
             await self.send_json(error.status, body, retry_headers(error) + (headers or []))
 
-    async def refuse(self, error: GuardError) -> None:
+    async def refuse(self, error: GuardError, headers: Headers | None = None) -> None:
         """Trace and answer a refusal that was found before the pipeline began."""
         try:
             async with self.record:
                 raise error
         except GuardError:
-            await self.fail(error)
+            await self.fail(error, headers)
 
     async def send_json(self, status: int, body: JsonObject, headers: Headers) -> None:
         """Send a whole answer."""

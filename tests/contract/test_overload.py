@@ -1,5 +1,6 @@
 """More requests than a worker answers at once, over real sockets."""
 
+import http.client
 import json
 import time
 import urllib.error
@@ -34,6 +35,14 @@ def ask(served):
             return error.code, dict(error.headers), json.load(error)
 
 
+def ask_and_keep_the_connection(served):
+    """Return a connection that waits for the answer to a stream, and stays open after it."""
+    caller = http.client.HTTPConnection(*served._socket.getsockname(), timeout=20)
+    body = {"model": "summarise", "stream": True, "messages": [{"role": "user", "content": "hello"}]}
+    caller.request("POST", "/v1/chat/completions", json.dumps(body), {"authorization": f"Bearer {served.key}"})
+    return caller
+
+
 def ask_at_once(served, count):
     with ThreadPoolExecutor(count) as callers:
         return list(callers.map(lambda _: ask(served), range(count)))
@@ -65,6 +74,22 @@ def test_what_is_refused_is_traced(tmp_path, provider):
         codes = [trace["code"] for trace in served.reader.list(limit=10)]
 
     assert sorted(codes, key=str) == [None, "overloaded"]
+
+
+def test_only_who_may_not_even_wait_is_hung_up_on(tmp_path, provider):
+    provider.script("delay=30")
+    slots = Slots(1, wait_seconds=1)
+    with Served(tmp_path, registry=a_registry_at(provider.base_url), slots=slots) as served:
+        callers = [ask_and_keep_the_connection(served) for _ in range(9)]
+        assert provider.wait_for(lambda: slots.is_crowded)
+        callers.append(ask_and_keep_the_connection(served))
+        headers = [caller.getresponse().headers for caller in callers[1:]]  # the first has the slot
+        for caller in callers:
+            caller.close()
+
+    assert [each["x-llmguard-trace-id"] is not None for each in headers] == [True] * 9
+    assert [each["connection"] for each in headers] == [None] * 8 + ["close"]
+    assert {each["retry-after"] for each in headers} == {"1"}
 
 
 def test_a_stranger_takes_nobodys_place(tmp_path, provider):
