@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from llmguard.domain.errors import Fault
-from llmguard.redaction.detector import Detector, Findings, Plan
+from llmguard.redaction.detector import Detector, Findings, Plan, uses_model
 from llmguard.redaction.digest import rules_digest
 from llmguard.redaction.findings import ExplainedFinding, Finding
 from llmguard.redaction.ner import NerModel
@@ -41,13 +41,13 @@ class Parts:
 
     Attributes:
         patterns: the recognizers of `recognizers.yaml`.
-        ner: the language model.
+        ner: the language model, once a profile needed it.
         workers: the threads that it runs in.
         databases: where compiled patterns are kept for the next process and the next analyzer.
     """
 
     patterns: PatternPass
-    ner: NerModel
+    ner: NerModel | None
     workers: Workers
     databases: DatabaseCache | None = None
 
@@ -80,12 +80,15 @@ class Analyzer:
 
         Raises:
             RedactionInvalid: with everything that is wrong in `profiles.yaml` and the lists.
+            ModelMissing: a profile needs a language model, and none is installed.
         """
         self.profiles: Mapping[str, Profile] = load_profiles(files)
-        self.digest = rules_digest(files, parts.ner.name)
+        needs_model = any(uses_model(profile) for profile in self.profiles.values())
+        ner = (parts.ner or NerModel.load()) if needs_model else None
+        self.digest = rules_digest(files, ner.name if ner else "")
         self.files = files
-        self.parts = parts
-        self._detector = Detector(parts.patterns, parts.ner, time_limit_seconds=time_limit_seconds)
+        self.parts = parts if ner in (None, parts.ner) else replace(parts, ner=ner)
+        self._detector = Detector(parts.patterns, ner, time_limit_seconds=time_limit_seconds)
         self._plans = {name: self._detector.prepare(profile) for name, profile in self.profiles.items()}
         self._cache = FindingsCache(cache_bytes)
         self._running: dict[Key, asyncio.Future[Findings]] = {}
@@ -102,13 +105,13 @@ class Analyzer:
 
         Raises:
             RedactionInvalid: with everything that is wrong in the folder.
-            ModelMissing: no language model is installed.
+            ModelMissing: a profile needs a language model, and none is installed.
         """
         files = read_files(folder)
         if previous is None:
             databases = DatabaseCache(cache) if cache else None
             patterns = PatternPass(load_recognizers(files), cache=databases)
-            return cls(files, Parts(patterns, NerModel.load(), Workers(), databases))
+            return cls(files, Parts(patterns, None, Workers(), databases))
         if previous.files.get(RECOGNIZERS_FILE) == files.get(RECOGNIZERS_FILE):
             return cls(files, previous.parts)
         patterns = PatternPass(load_recognizers(files), cache=previous.parts.databases)
@@ -212,7 +215,7 @@ class Analyzer:
 
 
 def _is_quick(plan: Plan, text: str) -> bool:
-    return len(text) <= (_INLINE_CHARACTERS if not plan.uses_ner else 0)
+    return len(text) <= (_INLINE_CHARACTERS if plan.ner is None else 0)
 
 
 def _jobs(texts: _Job) -> list[_Job]:

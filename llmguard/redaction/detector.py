@@ -10,7 +10,7 @@ from llmguard.redaction.candidates import Candidate, drop_duplicates, resolve_ov
 from llmguard.redaction.context import raise_scores
 from llmguard.redaction.deadline import Deadline, DeadlineExceeded
 from llmguard.redaction.findings import ExplainedFinding, Finding
-from llmguard.redaction.ner import NER_RECOGNIZER, NerModel
+from llmguard.redaction.ner import NER_RECOGNIZER, ModelMissing, NerModel
 from llmguard.redaction.patterns import PatternPass
 from llmguard.redaction.profiles import Profile
 from llmguard.redaction.recognizer_list import deny_recognizer
@@ -27,32 +27,47 @@ _HINT = "Nothing was sent. Try again; if it stays, shorten the text or tell the 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A profile made ready: what runs for it."""
+    """A profile made ready: what runs for it.
+
+    Attributes:
+        profile: what it was made from.
+        sought: the entities to find.
+        deny: finds what is on its deny lists, if there are any.
+        allow: its allow lists.
+        ner: the language model; None for a profile that does without.
+    """
 
     profile: Profile
     sought: frozenset[str]
     deny: PatternPass | None
     allow: AllowList
-    uses_ner: bool
+    ner: NerModel | None
 
 
 class Detector:
     """Finds, and explains what it finds; safe to use from several threads."""
 
-    def __init__(self, patterns: PatternPass, ner: NerModel, *, time_limit_seconds: float) -> None:
+    def __init__(self, patterns: PatternPass, ner: NerModel | None, *, time_limit_seconds: float) -> None:
         self._patterns = patterns
         self._ner = ner
         self._time_limit_seconds = time_limit_seconds
 
     def prepare(self, profile: Profile) -> Plan:
-        """Return what runs for a profile."""
+        """Return what runs for a profile.
+
+        Raises:
+            ModelMissing: the profile needs the language model, and this detector was made without.
+        """
+        needs_model = uses_model(profile)
+        if needs_model and self._ner is None:
+            raise ModelMissing(f"The profile '{profile.name}' needs the language model.")
         denied = [deny_recognizer(entity, entries) for entity, entries in profile.deny.items() if entries]
         return Plan(
             profile=profile,
             sought=profile.sought,
             deny=PatternPass(denied) if denied else None,
             allow=AllowList(profile.allow),
-            uses_ner=profile.ner and not self._ner.entities.isdisjoint(profile.sought),
+            ner=self._ner if needs_model else None,
         )
 
     def find(self, plan: Plan, text: str) -> Findings:
@@ -87,8 +102,8 @@ class Detector:
         if plan.deny is not None:
             candidates += plan.deny.propose(text, plan.sought, deadline)
         raise_scores(text, candidates)
-        if plan.uses_ner:
-            candidates += self._ner.propose(text, plan.sought, deadline)
+        if plan.ner is not None:
+            candidates += plan.ner.propose(text, plan.sought, deadline)
         return candidates
 
     def _resolve(self, plan: Plan, text: str, candidates: list[Candidate]) -> list[Finding]:
@@ -113,6 +128,11 @@ class Detector:
                 pieces = [piece for piece in findings if one.start <= piece.start < one.end and _same(piece, one)]
                 explained += [_explained(one, piece.start, piece.end) for piece in pieces]
         return sorted(explained, key=lambda one: (one.start, -one.end, one.fate != "found"))
+
+
+def uses_model(profile: Profile) -> bool:
+    """Say whether a profile looks for anything that the language model finds."""
+    return profile.ner and not NerModel.entities.isdisjoint(profile.sought)
 
 
 def _over_threshold(plan: Plan, candidates: list[Candidate]) -> list[Candidate]:

@@ -9,7 +9,12 @@ _LIBRARIES = ("presidio-analyzer", "spacy", "phonenumbers", "tldextract", "regex
 
 
 def rules_digest(files: Mapping[str, str], model: str) -> str:
-    """Return the SHA-256, in hex, of the CoE's files, the libraries' versions, the model and our own rules' source."""
+    """Return the SHA-256, in hex, of the CoE's files, the libraries' versions, the model and our own rules' source.
+
+    Args:
+        files: by name.
+        model: name and version of the language model; empty where no profile uses one.
+    """
     parts = [f"{name}\0{text}" for name, text in sorted(files.items())]
     parts += [f"{name}=={importlib.metadata.version(name)}" for name in _LIBRARIES]
     parts.append(model)

@@ -8,6 +8,7 @@ from presidio_analyzer import PatternRecognizer
 
 from llmguard.domain.errors import Fault
 from llmguard.redaction.analyzer import Analyzer
+from llmguard.redaction.ner import ModelMissing
 from llmguard.redaction.workers import Workers
 from tests.support.analyzers import PLAIN_RECOGNIZERS, a_profile_text, a_rules_folder, an_analyzer
 
@@ -305,7 +306,7 @@ def test_the_digest_changes_with_any_rule_and_with_nothing_else(tmp_path):
 
 
 def test_an_analyzer_takes_over_what_did_not_change(tmp_path):
-    folder = a_rules_folder(tmp_path, a_profile_text(EMAIL_ADDRESS="hide"), allow="x\n")
+    folder = a_rules_folder(tmp_path, a_profile_text(ner=True, PERSON="hide", EMAIL_ADDRESS="hide"), allow="x\n")
     first = Analyzer.load(folder)
     (folder / "allow.txt").write_text("y\n", encoding="utf-8")
     second = Analyzer.load(folder, previous=first)
@@ -313,8 +314,29 @@ def test_an_analyzer_takes_over_what_did_not_change(tmp_path):
     (folder / "recognizers.yaml").write_text(PLAIN_RECOGNIZERS + "# new\n", encoding="utf-8")
     third = Analyzer.load(folder, previous=second)
     assert third.parts.patterns is not first.parts.patterns
-    assert third.parts.ner is first.parts.ner
+    assert third.parts.ner is first.parts.ner is not None
     third.warm_up()
+
+
+def test_the_language_model_is_loaded_by_the_first_profile_that_needs_it(tmp_path, monkeypatch):
+    folder = a_rules_folder(tmp_path, a_profile_text(ner=True, EMAIL_ADDRESS="hide"))
+    with monkeypatch.context() as without_model:
+        without_model.setattr("llmguard.redaction.ner._MODELS", ("no_such_model",))
+        patterns_only = Analyzer.load(folder)
+        assert patterns_only.parts.ner is None
+        assert found(patterns_only, "Write to dana@acme.com") == [("dana@acme.com", "EMAIL_ADDRESS")]
+        a_rules_folder(tmp_path, a_profile_text(ner=True, PERSON="hide"))
+        with pytest.raises(ModelMissing):
+            Analyzer.load(folder, previous=patterns_only)
+    with_names = Analyzer.load(folder, previous=patterns_only)
+    assert found(with_names, "John Smith met Mary Jones.") == [("John Smith", "PERSON"), ("Mary Jones", "PERSON")]
+
+
+def test_the_digest_of_rules_without_names_is_the_same_whether_or_not_the_model_is_loaded(tmp_path):
+    names = a_rules_folder(tmp_path, a_profile_text(ner=True, PERSON="hide"))
+    loaded = Analyzer.load(names)
+    patterns_only = a_rules_folder(tmp_path, a_profile_text(EMAIL_ADDRESS="hide"))
+    assert Analyzer.load(patterns_only, previous=loaded).digest == Analyzer.load(patterns_only).digest
 
 
 def test_a_finding_is_the_same_wherever_it_lies_in_a_long_text(analyzer):
