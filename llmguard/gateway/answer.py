@@ -5,6 +5,7 @@ from typing import Protocol
 
 from llmguard.domain.catalog import Preset
 from llmguard.domain.chat import JsonObject
+from llmguard.domain.pieces import Pieces, cut
 from llmguard.redaction.redactor import Redacted, Redactor
 from llmguard.redaction.vault import Vault
 
@@ -48,14 +49,27 @@ class StreamedAnswer:
         """Restore with this request's vault."""
         self._restorer = vault.stream()
         self._include_usage = include_usage
+        self._like: JsonObject = {}  # what the last pieces were like, and what the app is told of that
+        self._told_like: JsonObject = {}
 
     def feed(self, chunks: list[JsonObject]) -> list[JsonObject]:
         """Return what can leave: no text that could still grow into a placeholder."""
-        return self._restorer.feed(chunks if self._include_usage else list(_without_usage(chunks)))
+        return self._restorer.feed(chunks if self._include_usage else list(self._without_usage(chunks)))
 
     async def close(self) -> list[JsonObject]:
         """Return what was still held back."""
         return self._restorer.close()
+
+    def _without_usage(self, chunks: list[JsonObject]) -> Iterator[JsonObject]:
+        for chunk in chunks:
+            if "usage" not in chunk:
+                yield chunk
+            elif isinstance(chunk, Pieces):
+                if chunk.like is not self._like:
+                    self._like, self._told_like = chunk.like, _told(chunk.like)
+                yield Pieces(self._told_like, chunk.texts)
+            elif chunk.get("choices"):
+                yield _told(chunk)
 
 
 class Vectors:
@@ -81,6 +95,10 @@ def plain_answer(redacted: Redacted) -> Answer:
     return WholeAnswer(redacted.vault)
 
 
+def _told(chunk: JsonObject) -> JsonObject:
+    return {key: value for key, value in chunk.items() if key != "usage"}
+
+
 def filter_answer(
     preset: Preset, redactor: Redactor, vault: Vault, received: AsyncIterator[list[JsonObject]]
 ) -> AsyncIterator[list[JsonObject]]:
@@ -100,12 +118,4 @@ async def _without_secrets(
 ) -> AsyncIterator[list[JsonObject]]:
     held = [chunk async for chunks in received for chunk in chunks]
     stream = bool(held) and held[0].get("object") == "chat.completion.chunk"
-    yield await redactor.drop_secrets(held, vault, stream=stream)
-
-
-def _without_usage(chunks: list[JsonObject]) -> Iterator[JsonObject]:
-    for chunk in chunks:
-        if "usage" not in chunk:
-            yield chunk
-        elif chunk.get("choices"):
-            yield {key: value for key, value in chunk.items() if key != "usage"}
+    yield await redactor.drop_secrets(cut(held) if stream else held, vault, stream=stream)

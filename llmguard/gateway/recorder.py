@@ -21,6 +21,7 @@ from llmguard.domain.clock import Clock
 from llmguard.domain.eager import Begun
 from llmguard.domain.errors import Fault, GuardError
 from llmguard.domain.identifiers import TraceIds
+from llmguard.domain.pieces import cut, joined
 from llmguard.domain.quota import Amount, Hold, QuotaRefusal, Standing
 from llmguard.domain.trace import Trace
 from llmguard.gateway.assembly import assemble
@@ -267,6 +268,7 @@ class Record(AbstractAsyncContextManager["Record"]):
         waited_ms = 0.0 if self._call is None else self._call.waited_ns / _MILLION
         try:
             if self._call is not None:
+                self._chunks = joined(self._chunks) if trace.stream else self._chunks
                 self._account(self._call)
         finally:
             self._step("settle")
@@ -347,7 +349,7 @@ class Record(AbstractAsyncContextManager["Record"]):
     async def _keep_answer(self, redactor: Redactor, vault: Vault) -> None:
         if self.trace.stream:
             chunks = await redactor.redact_chunks(self._chunks, vault)
-            self.trace.chunks, self.trace.response = chunks, assemble(chunks)
+            self.trace.chunks, self.trace.response = cut(chunks), assemble(chunks)
         else:
             self.trace.response = await redactor.redact_answer(self._chunks[0], vault)
 

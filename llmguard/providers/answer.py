@@ -11,14 +11,17 @@ import msgspec
 from llmguard.domain.catalog import Model
 from llmguard.domain.chat import JsonObject
 from llmguard.domain.eager import Begun
+from llmguard.domain.pieces import Pieces, joined
 from llmguard.providers import failures
 from llmguard.providers.adapter import AttemptFailed
 from llmguard.providers.sse import Event, EventReader, EventTooLarge
+from llmguard.providers.stencil import Stencil, stencil_of
 
 _DONE: Final = b"[DONE]"
 _DECODER: Final = msgspec.json.Decoder()  # keeps nothing between calls
 _LARGEST_INDEX: Final = 1_000_000  # of a choice or a tool call; nobody asks for so many
 _LARGE_BYTES: Final = 1024 * 1024  # decoded off the event loop: 10 ms and more
+_MOST_STENCILS: Final = 8  # looked for in one stream: some providers send something new in each chunk
 _UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
@@ -44,6 +47,8 @@ class AnswerReader:
         self._received_bytes = 0
         self._reader = EventReader(max_event_bytes=limits.event_bytes)
         self._is_done = False
+        self._stencil: Stencil | None = None
+        self._stencils_left = _MOST_STENCILS
         self._failure: AttemptFailed | None = None  # of what came right after sound chunks
         self._begun: set[int] = set()
         self._finished: set[int] = set()
@@ -80,23 +85,22 @@ class AnswerReader:
         if self._failure is not None:
             raise self._failure
         chunks: list[JsonObject] = []
-        if not self._is_done:
-            events = await self._next_events()
-            if not events and not (self._begun and self._begun <= self._finished):
-                raise failures.broken_off(self._model)
+        while not (chunks or self._is_done):
+            piece = await self._next_piece()
             try:
-                for event in events:
-                    if event.data == _DONE:
-                        self._is_done = True
-                        break
-                    chunks.append(self._read_chunk(event))
+                for chunk in self._chunks_in(piece):
+                    chunks.append(chunk)  # noqa: PERF402 - what came before something wrong counts
             except AttemptFailed as failure:
                 if not chunks:
                     raise
                 self._failure = failure
+            if not piece:
+                if not (self._begun and self._begun <= self._finished):
+                    raise failures.broken_off(self._model)
+                break
         if self._is_done and not chunks:  # what came leaves before anything is waited for
             await self.read_to_end()
-        return chunks
+        return joined(chunks)
 
     async def next_objects(self) -> Iterator[JsonObject]:
         """Return the JSON objects of the events that came at once, of a stream whose last event says that it is.
@@ -105,9 +109,12 @@ class AnswerReader:
             AttemptFailed: here and while iterating: the stream ends, reports an error, or has something else than
                 events of JSON objects.
         """
-        events = await self._next_events()
-        if not events:
-            raise failures.broken_off(self._model)
+        events: list[Event] = []
+        while not events:
+            piece = await self._next_piece()
+            if not piece:
+                raise failures.broken_off(self._model)
+            events = self._feed(piece)
         return map(self._read_object, events)
 
     async def read_to_end(self) -> None:
@@ -124,22 +131,48 @@ class AnswerReader:
         while await self._read_piece():
             pass
 
-    async def _next_events(self) -> list[Event]:
-        """Return the events that came at once; none where the body ends or breaks off."""
+    async def _next_piece(self) -> bytes:
+        """Return what came at once of a stream; nothing where the body ends or breaks off."""
         if self._response.content_type != "text/event-stream":
             raise failures.not_understood(self._model)
-        events: list[Event] = []
-        while not events:
-            try:
-                piece = await self._read_piece()
-                events = self._reader.feed(piece)
-            except EventTooLarge:
-                raise failures.too_large(self._model) from None
-            except (aiohttp.ClientError, OSError):
-                return []
-            if not piece:
-                break
-        return events
+        try:
+            return await self._read_piece()
+        except (aiohttp.ClientError, OSError):
+            return b""
+
+    def _feed(self, piece: bytes) -> list[Event]:
+        try:
+            return self._reader.feed(piece)
+        except EventTooLarge:
+            raise failures.too_large(self._model) from None
+
+    def _chunks_in(self, piece: bytes) -> Iterator[JsonObject]:
+        """Yield the chunks that a piece of the body completes; what differs in its text alone is one."""
+        for event in self._events_in(piece):
+            if isinstance(event, Pieces):
+                yield event
+            elif event.data == _DONE:
+                self._is_done = True
+                return
+            elif self._stencil is None or event.name or (text := self._stencil.text(event.data)) is None:
+                yield self._read_chunk(event)
+            else:
+                yield Pieces(self._stencil.chunk, [text])
+
+    def _events_in(self, piece: bytes) -> Iterator[Event | Pieces]:
+        at = 0
+        while self._stencil is None and (end := piece.find(b"\n\n", at)) >= 0:
+            yield from self._feed(piece[at : end + 2])  # whoever takes it may find a stencil in it
+            at = end + 2
+        rest, stencil = piece[at:], self._stencil
+        run = None if stencil is None else stencil.run(rest)
+        if stencil is None or run is None:
+            yield from self._feed(rest)
+        else:
+            before, texts, after = run
+            yield from self._feed(before)
+            yield Pieces(stencil.chunk, texts)
+            yield from self._feed(after)
 
     async def _read_whole(self) -> bytearray:
         content = bytearray()
@@ -168,6 +201,8 @@ class AnswerReader:
         if event.name == "error":
             raise failures.said_error(self._model)
         chunk = _with_choices(self._model, _read_answer(self._model, event.data), part="delta")
+        if self._stencils_left and (stencil := stencil_of(event.data, chunk)) is not None:
+            self._stencil, self._stencils_left = stencil, self._stencils_left - 1
         for choice in chunk["choices"]:
             index = choice.get("index", 0)
             self._begun.add(index)

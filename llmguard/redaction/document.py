@@ -22,6 +22,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from llmguard.domain.chat import ChatRequest, JsonObject
+from llmguard.domain.pieces import Pieces, cut
 from llmguard.redaction.restore import looks_like_json
 from llmguard.redaction.stream import delta_texts, only_text
 from llmguard.redaction.units import (
@@ -235,31 +236,45 @@ def chunk_units(chunks: list[JsonObject]) -> list[Unit]:
     rest = Lines()
     repeated: dict[tuple[str, str], Field | None] = {}
     around: JsonObject = {}
-    for number, chunk in enumerate(chunks):
-        before = rest.length
-        if not around or chunk | _NO_CHOICES != around:
-            _read_body(chunk, ("chunks", number), rest, repeated)
-            # What stands around the choices is the same in most chunks: where nothing was read of it, once is enough.
-            around = {} if any(repeated.values()) or rest.length > before else chunk | _NO_CHOICES
+    number = 0
+    for chunk in chunks:
+        last = number + (len(chunk.texts) if isinstance(chunk, Pieces) else 1)
+        # What stands around the choices is the same in most chunks: where nothing was read of it, once is enough.
+        is_known = bool(around) and chunk | _NO_CHOICES == around
+        for at in range(number, last):
+            if not is_known:
+                before = rest.length
+                _read_body(chunk, ("chunks", at), rest, repeated)
+                is_known = not any(repeated.values()) and rest.length == before
+                around = chunk | _NO_CHOICES if is_known else {}
         choices: list[JsonObject] = chunk.get("choices") or []
         if len(choices) == 1 and (text := only_text(choices[0])) is not None and _is_plain(choices[0]):
-            where: Path = ("chunks", number, "choices", 0, "delta", "content")
-            _grow(growing, (choices[0].get("index", 0), "content"), where, text)
-            continue
-        _read_choices(chunk, ("chunks", number), rest)
-        for position, choice in enumerate(chunk.get("choices") or ()):
-            path: Path = ("chunks", number, "choices", position)
-            index = choice.get("index", position)
-            delta = choice.get("delta") or {}
-            grown: set[Path] = set()
-            for key, step, text in delta_texts(delta):
-                place = (*path, "delta", *step)
-                grown.add(place)
-                _grow(growing, (index, *key), place, text)
-            for key, place, text in _tokens(choice, path, rest):
-                _grow(growing, (index, *key), place, text)
-            _read_delta(delta, (*path, "delta"), grown, rest)
+            texts = chunk.texts if isinstance(chunk, Pieces) else [text]
+            for at, text in enumerate(texts, number):
+                where: Path = ("chunks", at, "choices", 0, "delta", "content")
+                _grow(growing, (choices[0].get("index", 0), "content"), where, text)
+        else:
+            for at, one in enumerate(cut([chunk]), number):
+                _read_chunk(one, ("chunks", at), growing, rest)
+        number = last
     return _grown(growing) + rest.unit()
+
+
+def _read_chunk(chunk: JsonObject, where: Path, growing: dict[object, Field], rest: Lines) -> None:
+    """Read the choices of a chunk."""
+    _read_choices(chunk, where, rest)
+    for position, choice in enumerate(chunk.get("choices") or ()):
+        path: Path = (*where, "choices", position)
+        index = choice.get("index", position)
+        delta = choice.get("delta") or {}
+        grown: set[Path] = set()
+        for key, step, text in delta_texts(delta):
+            place = (*path, "delta", *step)
+            grown.add(place)
+            _grow(growing, (index, *key), place, text)
+        for key, place, text in _tokens(choice, path, rest):
+            _grow(growing, (index, *key), place, text)
+        _read_delta(delta, (*path, "delta"), grown, rest)
 
 
 def _read_body(body: JsonObject, path: Path, rest: Lines, repeated: dict[tuple[str, str], Field | None]) -> None:

@@ -14,6 +14,7 @@ from typing import Any, Protocol, TypeVar
 
 from llmguard.domain.chat import ChatRequest, JsonObject
 from llmguard.domain.errors import Fault, Refusal
+from llmguard.domain.pieces import Pieces, cut
 from llmguard.domain.secrets import derive_key
 from llmguard.redaction.document import answer_units, chunk_units, place_name, request_units
 from llmguard.redaction.findings import Action, Finding
@@ -127,21 +128,23 @@ class Redactor:
         Raises:
             Fault: the engine cannot answer: no body may be stored.
         """
-        return await self._redact_answer(answer, lambda: answer_units(answer), vault)
+        redacted = await self._redact_answer(lambda: answer, lambda: answer_units(answer), vault, of_size=answer)
+        return answer if redacted is None else redacted
 
     async def redact_chunks(self, chunks: list[JsonObject], vault: Vault) -> list[JsonObject]:
         """Return the chunks of a stream, for the trace, as many and cut at the same places.
 
-        Each field is read as the whole text that it grows to. A replacement stands in the chunk in which what it
-        replaces begins.
+        They are the same list if nothing is hidden in them. Each field is read as the whole text that it grows to. A
+        replacement stands in the chunk in which what it replaces begins.
 
         Raises:
             Fault: as `redact_answer`.
         """
-        said = [chunk.get("choices") for chunk in chunks]  # tells how much there is to read
-        redacted = await self._redact_answer({"chunks": chunks}, lambda: chunk_units(chunks), vault, of_size=said)
-        rewritten: list[JsonObject] = redacted["chunks"]
-        return rewritten
+        # Tells how much there is to read.
+        said = [chunk.texts if isinstance(chunk, Pieces) else chunk.get("choices") for chunk in chunks]
+        units, whole = partial(chunk_units, chunks), lambda: {"chunks": cut(chunks)}
+        redacted = await self._redact_answer(whole, units, vault, of_size=said)
+        return chunks if redacted is None else redacted["chunks"]
 
     async def drop_secrets(self, answer: list[JsonObject], vault: Vault, *, stream: bool) -> list[JsonObject]:
         """Return an answer in which every secret that the model wrote itself is `<API_KEY>` or the like for good.
@@ -172,8 +175,9 @@ class Redactor:
             Fault: the engine cannot answer: the text may not be kept.
         """
         vault = self.empty_vault(app, profile)
-        redacted: str = (await self._redact_answer({"text": text}, lambda: text_units(("text",), text), vault))["text"]
-        return redacted
+        units = partial(text_units, ("text",), text)
+        redacted = await self._redact_answer(lambda: {"text": text}, units, vault, of_size=text)
+        return text if redacted is None else str(redacted["text"])
 
     def empty_vault(self, app: str, profile: str) -> Vault:
         """Return a vault that brings nothing back, for texts that are redacted already and for answers to them."""
@@ -196,10 +200,10 @@ class Redactor:
         return _Found(units, closed, found, is_large or sum(map(len, found)) > _INLINE_SPANS)
 
     async def _redact_answer(
-        self, document: JsonObject, units_of: Callable[[], list[Unit]], vault: Vault, *, of_size: object = None
-    ) -> JsonObject:
+        self, document: Callable[[], JsonObject], units_of: Callable[[], list[Unit]], vault: Vault, *, of_size: object
+    ) -> JsonObject | None:
         rules = self._rules(vault.profile)
-        found = await self._find(of_size or document, units_of, rules)
+        found = await self._find(of_size, units_of, rules)
         is_much = found.is_much or vault.size > _INLINE_SPANS
         return await _beside_the_loop(lambda: _redacted_answer(document, found, rules, vault), when=is_much)
 
@@ -291,16 +295,18 @@ def _redacted(request: ChatRequest, document: JsonObject, found: _Found, rules: 
     return Redacted(replace(request, **root), vault, entities)
 
 
-def _redacted_answer(document: JsonObject, found: _Found, rules: Profile, vault: Vault) -> JsonObject:
-    """Return an answer, or what holds one, without what was found in it; the same object if that is nothing."""
+def _redacted_answer(
+    document: Callable[[], JsonObject], found: _Found, rules: Profile, vault: Vault
+) -> JsonObject | None:
+    """Return an answer, or what holds one, without what was found in it; None if that is nothing."""
     spans = found.spans(rules, [(entry.entity_type, entry.text) for entry in vault.entries()])
     if not any(spans):
-        return document
+        return None
     actions: dict[str, Action] = {
         entity_type: "hide" if action == "block" else action for entity_type, action in rules.actions.items()
     }
     edits = _edits(found.units, spans, actions, vault.fork())
-    return rewrite(document, edits) if edits else document
+    return rewrite(document(), edits) if edits else None
 
 
 def _without_secrets(

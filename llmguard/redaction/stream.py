@@ -9,6 +9,7 @@ the finish_reason.
 from typing import Any
 
 from llmguard.domain.chat import JsonObject
+from llmguard.domain.pieces import Pieces
 from llmguard.redaction.bent import BentPlaceholders
 from llmguard.redaction.restore import looks_like_json, restore_tokens, restore_value
 
@@ -46,7 +47,13 @@ class StreamRestorer:
         matcher = self._matcher
         if matcher is None:
             return chunks
-        return [restored for chunk in chunks for restored in self._restored(chunk, matcher)]
+        restored: list[JsonObject] = []
+        for chunk in chunks:
+            if isinstance(chunk, Pieces):
+                restored += self._pieces(chunk, matcher)
+            else:
+                restored += self._restored(chunk, matcher)
+        return restored
 
     def close(self) -> list[JsonObject]:
         """Return what is still held, when the stream has ended or broken off."""
@@ -71,13 +78,24 @@ class StreamRestorer:
             chunks.append(chunk if restored == choices else chunk | {"choices": restored})
         return chunks
 
-    def _text(self, chunk: JsonObject, choice: JsonObject, text: str, matcher: BentPlaceholders) -> list[JsonObject]:
-        """Return, as `feed` would, a chunk that is a piece of one text and nothing else, as nearly all are."""
+    def _pieces(self, pieces: Pieces, matcher: BentPlaceholders) -> list[JsonObject]:
+        """Return, as `feed` would of each, many chunks of one text; one by one only if a placeholder is among them."""
+        self._template = pieces.like
+        texts = self._content(pieces.like["choices"][0], matcher).push_all(pieces.texts)
+        if texts is None:
+            return [restored for chunk in pieces.each() for restored in self._restored(chunk, matcher)]
+        return [Pieces(pieces.like, texts)] if texts else []
+
+    def _content(self, choice: JsonObject, matcher: BentPlaceholders) -> "_Field":
         fields = self._fields.setdefault(choice.get("index", 0), {})
         field = fields.get(_CONTENT)
         if field is None:
             field = fields[_CONTENT] = _Field(matcher, _CONTENT, json_mode=self._json_mode)
-        new = field.push(text)
+        return field
+
+    def _text(self, chunk: JsonObject, choice: JsonObject, text: str, matcher: BentPlaceholders) -> list[JsonObject]:
+        """Return, as `feed` would, a chunk that is a piece of one text and nothing else, as nearly all are."""
+        new = self._content(choice, matcher).push(text)
         if new == text:
             return [chunk]
         if not new and not chunk.get("usage"):
@@ -160,9 +178,37 @@ class _Field:
         done, self._held = self._matcher.replace_settled(self._held + text, json=self._json)
         return done
 
+    def push_all(self, texts: list[str]) -> list[str] | None:
+        """Return what `push` would, of texts that come at once; None, and nothing is done, if a placeholder is in them.
+
+        Cuts stay, but for what was held and what is.
+        """
+        whole = "".join(texts)
+        head = self._head + whole[:_HEAD_LENGTH] if self._undecided else ""
+        is_json = looks_like_json(head, json_mode=self._json_mode) if self._undecided else self._json
+        done, held = self._matcher.replace_settled(self._held + whole, json=is_json)
+        if done + held != self._held + whole:
+            return None
+        if self._undecided:
+            self._head, self._json = head, is_json
+            self._undecided = not is_json and len(head) < _HEAD_LENGTH
+        left = [self._held + texts[0], *texts[1:]]
+        self._held = held
+        return _without_end(left, len(held))
+
     def flush(self) -> str:
         held, self._held = self._held, ""
         return self._matcher.replace(held, json=self._json) if held else ""
+
+
+def _without_end(texts: list[str], length: int) -> list[str]:
+    """Return texts without so many characters at the end of the last ones; what is left empty by that is left out."""
+    while length > 0:
+        last = texts.pop()
+        if len(last) > length:
+            return [*texts, last[:-length]]
+        length -= len(last)
+    return texts
 
 
 def delta_texts(delta: JsonObject) -> list[tuple[FieldKey, FieldKey, str]]:

@@ -7,6 +7,7 @@ import time
 from typing import Any, Final
 
 from llmguard.domain.chat import ChatRequest, JsonObject
+from llmguard.domain.pieces import cut
 from llmguard.web.exchange import Arrival
 from llmguard.web.wire import (
     DONE,
@@ -75,7 +76,7 @@ class CompletionExchange:
 
     def events(self, chunks: list[JsonObject]) -> bytes:
         """Return each chunk as one event."""
-        return b"".join(map(self._event, chunks))
+        return b"".join(map(self._event, cut(chunks)))
 
     def _event(self, chunk: JsonObject) -> bytes:
         said = self._said(chunk, "delta")

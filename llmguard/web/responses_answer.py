@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any, Final
 
 from llmguard.domain.chat import ChatRequest, JsonObject
+from llmguard.domain.pieces import cut
 from llmguard.gateway.assembly import assemble
 from llmguard.web.exchange import Arrival
 from llmguard.web.responses_request import parse_responses
@@ -47,7 +48,7 @@ class ResponsesExchange:
 
     def events(self, chunks: list[JsonObject]) -> bytes:
         """Return the events of these chunks."""
-        return b"".join(map(self._events, chunks))
+        return b"".join(map(self._events, cut(chunks)))
 
     def _events(self, chunk: JsonObject) -> bytes:
         said = b"" if self._chunks else self._begin(chunk)

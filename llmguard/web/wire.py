@@ -5,6 +5,7 @@ Chat completions are here, since they need no translation; the other endpoints h
 
 import codecs
 import re
+import secrets
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -13,6 +14,7 @@ import msgspec
 
 from llmguard.domain.chat import ChatRequest, JsonObject
 from llmguard.domain.errors import GuardError, Refusal
+from llmguard.domain.pieces import Pieces, with_content
 from llmguard.providers.tokens import TokenCounter
 from llmguard.web.connection import MOST_BODY_BYTES
 from llmguard.web.exchange import Arrival
@@ -37,6 +39,7 @@ _COUNTS = {"n": _MOST_CHOICES, "max_tokens": _MOST_TOKENS, "max_completion_token
 _MOST_GIVEN_TOKENS = 300_000
 
 DONE = b"data: [DONE]\n\n"
+_NOT_SAID = secrets.token_hex()  # by no provider
 encode_json = msgspec.json.Encoder().encode
 _decode_json = msgspec.json.Decoder().decode
 
@@ -48,6 +51,8 @@ class ChatExchange:
         """Take what came in."""
         self._body = arrival.body
         self._envelope: JsonObject = {"id": f"chatcmpl-{arrival.trace_id}", "created": int(time.time())}
+        self._like: JsonObject = {}  # what the last pieces were like, and what is said around their texts
+        self._before = self._after = b""
 
     def parse(self) -> ChatRequest:
         """Return the request, as `parse_chat`."""
@@ -66,7 +71,17 @@ class ChatExchange:
 
     def events(self, chunks: list[JsonObject]) -> bytes:
         """Return each chunk as one event, likewise."""
-        return b"".join(map(self._event, chunks))
+        return b"".join(
+            [self._events_of(chunk) if isinstance(chunk, Pieces) else self._event(chunk) for chunk in chunks]
+        )
+
+    def _events_of(self, pieces: Pieces) -> bytes:
+        if pieces.like is not self._like:
+            said = self._event(with_content(pieces.like, _NOT_SAID))
+            self._like = pieces.like
+            self._before, _, self._after = said.partition(encode_json(_NOT_SAID))
+        between = self._after + self._before
+        return self._before + between.join(map(encode_json, pieces.texts)) + self._after
 
     def _event(self, chunk: JsonObject) -> bytes:
         choices = [

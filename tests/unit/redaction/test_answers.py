@@ -6,6 +6,7 @@ from itertools import pairwise
 import pytest
 
 from llmguard.domain.errors import Fault
+from llmguard.domain.pieces import Pieces, cut
 from llmguard.redaction.placeholders import PlaceholderCodes
 from llmguard.redaction.redactor import Redactor
 from llmguard.redaction.spans import Edit, apply, recut
@@ -112,6 +113,22 @@ async def test_tokens_of_an_answer_say_nothing_that_its_text_does_not():
     assert [bytes(token["bytes"]).decode() for token in told] == [token["token"] for token in told]
     assert [token["top_logprobs"] for token in told[1:4]] == [[], [], []]
     assert [token["token"] for token in tokens] == texts
+
+
+@pytest.mark.parametrize("around", [{}, {"id": "0151 2345 6789"}, {"made_by": "Zoë Grün"}], ids=["plain", "id", "new"])
+@pytest.mark.parametrize("choice", [{}, {"seen_by": "Zoë Grün"}], ids=["choice", "choice with more"])
+@pytest.mark.parametrize("text", ["Dear Zoë Grün, zoe@example.com!", "Nothing here", '{"to": "Zoë Grün", "n": 1}'])
+async def test_pieces_are_redacted_as_their_chunks_are(text, around, choice):
+    like = a_chunk(content="") | around
+    like["choices"] = [like["choices"][0] | choice]
+    pieces = [Pieces(like, [*text[:9]]), Pieces(like, [*text[9:12]]), a_chunk("stop"), Pieces(like, [text[12:], "x"])]
+    vault = await a_vault()
+
+    at_once = await a_redactor().redact_chunks(pieces, vault)
+    one_by_one = await a_redactor().redact_chunks(cut(pieces), vault)
+
+    assert cut(at_once) == one_by_one
+    assert "Zoë" not in json.dumps(cut(at_once), ensure_ascii=False)
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 100])

@@ -6,6 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from llmguard.domain.pieces import Pieces
+from llmguard.domain.pieces import cut as cut_again
 from llmguard.redaction.bent import LONGEST_MATCH
 from llmguard.redaction.placeholders import PlaceholderCodes
 from llmguard.redaction.vault import Vault
@@ -31,6 +33,9 @@ def a_vault(*, with_number=True, json_mode=False):
 def a_chunk(finish_reason=None, index=0, **delta):
     choice = {"index": index, "delta": delta, "finish_reason": finish_reason}
     return {"id": "c1", "object": "chat.completion.chunk", "created": 1, "model": "echo-1", "choices": [choice]}
+
+
+LIKE = a_chunk(content="")
 
 
 def arguments(text, index=0, **call):
@@ -94,6 +99,31 @@ def test_content_cut_anywhere_is_restored_as_the_whole_text_is(text, places):
     chunks = play(vault.stream(), [a_chunk(content=piece) for piece in cut(text, places)])
 
     assert text_of(chunks) == whole
+
+
+@settings(max_examples=tries(150, 400))
+@given(TEXTS, CUTS, CUTS, st.booleans())
+def test_pieces_that_come_at_once_are_restored_as_the_whole_text_is(text, places, arrivals, json_mode):
+    vault = a_vault(json_mode=json_mode)
+    whole = vault.restore({"choices": [{"message": {"content": text}}]})["choices"][0]["message"]["content"]
+    pieces = cut(text, places)
+
+    came = [Pieces(LIKE, part) for part in cut(pieces, arrivals) if part]
+    chunks = play(vault.stream(), came)
+
+    assert text_of(chunks) == text_of(cut_again(chunks)) == whole
+
+
+def test_pieces_leave_as_they_were_cut_but_for_what_may_be_growing():
+    restorer = a_vault().stream()
+
+    (first,) = restorer.feed([Pieces(LIKE, ["You ", "", "may ", "ask <PER", "S"])])
+    (second,) = restorer.feed([Pieces(LIKE, ["ISH", " 123"])])
+
+    assert first.texts == ["You ", "", "may ", "ask "]
+    assert second.texts == ["<PERSISH", " 123"]
+    assert restorer.feed([Pieces(LIKE, ["<", "PERSON"])]) == []
+    assert text_of(restorer.close()) == "<PERSON"
 
 
 @settings(max_examples=tries(150, 400))
