@@ -16,14 +16,14 @@ from llmguard.gateway.answer import Answer, filter_answer, plain_answer
 from llmguard.gateway.recorder import Record
 from llmguard.gateway.services import Services
 from llmguard.gateway.structure import STRUCTURE, structured
+from llmguard.gateway.used_up import refuse_used_up
 from llmguard.identity.keyring import Credential
 from llmguard.identity.scopes import check_preset, in_scope
 from llmguard.policy.decide import Decision, check_app, check_content, decide
-from llmguard.policy.parameters import MAX_TOKENS
+from llmguard.policy.parameters import MAX_TOKENS, least_worth_having
+from llmguard.providers.usage import most_amount
 from llmguard.redaction.redactor import Redacted
 from llmguard.registry.resolve import resolve_preset
-
-SHORTEST_ANSWER_TOKENS = 16  # less is no answer to anybody
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +54,8 @@ async def govern(services: Services, record: Record, incoming: Incoming) -> Asyn
         preset = resolve(services, record, registry, caller, request)  # 2
         decision = decided(record, caller, preset, request)  # 3
         asked = replace(request, parameters=decision.parameters)
+        if services.ledger.has_refused(caller.app):
+            await refuse_used_up(services, caller.app, preset, decision, compose(preset, asked))  # 5, ahead of its time
         redacted = await redact(services, record, caller, preset, asked)  # 4
         await judge(services, record, registry, caller, preset, redacted)  # 3, by the CoE's own rules
         body = compose(preset, redacted.request)
@@ -157,8 +159,8 @@ async def reserve(
 
     def amount(max_tokens: int) -> Amount:
         usage = Usage(input_tokens, max_tokens * choices)
-        cost = max(usage.most_nano_usd(model.price, body.get("service_tier")) for model in decision.models)
-        return Amount(1, usage.total_tokens, cost + spare)
+        most = most_amount(decision.models, usage, body.get("service_tier"))
+        return replace(most, nano_usd=most.nano_usd + spare)
 
     most = amount(asked)
     lowest = most if least == asked else amount(least)
@@ -169,14 +171,6 @@ async def reserve(
         return body
     record.clamped(MAX_TOKENS)
     return body | {MAX_TOKENS: paid}
-
-
-def least_worth_having(preset: Preset, asked: int) -> int:
-    """Return how far `max_tokens` may be lowered to what is left of a quota."""
-    if preset.on_quota == "refuse":
-        return asked
-    rule = preset.parameters.get(MAX_TOKENS)
-    return min(asked, max(SHORTEST_ANSWER_TOKENS, int(rule.minimum) if rule is not None and rule.minimum else 0))
 
 
 async def answer_for(services: Services, request: ChatRequest, redacted: Redacted) -> Answer:

@@ -17,6 +17,7 @@ _SYNONYMS = {"max_completion_tokens": MAX_TOKENS}
 _TOOL_PARAMETERS = frozenset({"tools", "tool_choice", "parallel_tool_calls", "functions", "function_call"})
 
 PREVIOUS_RESPONSE = "previous_response_id"
+SHORTEST_ANSWER_TOKENS = 16  # less is no answer to anybody
 
 # Values that ask for nothing beyond what happens anyway: clients send them by habit, so they are dropped, not refused.
 # Source: OpenAI API reference, chat completions, the documented default of each parameter.
@@ -285,6 +286,14 @@ def allowed_words(rule: ParameterRule) -> str:
     if rule.minimum is None and rule.maximum is None:
         return "any value"
     return _range_words(rule)
+
+
+def least_worth_having(preset: Preset, asked: int) -> int:
+    """Return how far `max_tokens` may be lowered to what is left of a quota."""
+    if preset.on_quota == "refuse":
+        return asked
+    rule = preset.parameters.get(MAX_TOKENS)
+    return min(asked, max(SHORTEST_ANSWER_TOKENS, int(rule.minimum) if rule is not None and rule.minimum else 0))
 
 
 def _hint(preset: Preset, name: str, rule: ParameterRule) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
+from llmguard.domain.catalog import Model
 from llmguard.domain.chat import JsonObject, Usage
 from llmguard.domain.money import ServiceTier
 from llmguard.domain.quota import Amount
@@ -29,6 +30,11 @@ class Owed:
     usage: Usage
     basis: CostBasis
     note: JsonObject = field(default_factory=dict)
+
+
+def most_amount(models: Sequence[Model], usage: Usage, service_tier: object) -> Amount:
+    """Return the most that a call takes from the quota that reads and writes at most so much, at the dearest model."""
+    return Amount(1, usage.total_tokens, max(usage.most_nano_usd(model.price, service_tier) for model in models))
 
 
 def read_usage(body: JsonObject) -> Usage | None:

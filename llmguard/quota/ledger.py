@@ -52,6 +52,7 @@ class Ledger:
         self._close_timeout_seconds = close_timeout_seconds
         self._locks = WorkerLocks(path.parent / "workers", worker)
         self._committer: Committer | None = None
+        self._refused: set[str] = set()  # apps whose last reservation here was
 
     def start(self) -> None:
         """Take this worker's lock, open the store, and start the ledger thread; call it once.
@@ -111,13 +112,29 @@ class Ledger:
         result = await self._started.reserve(Reserve(hold_id, _claims(app), most, self._worker, least, steps))
         match result:
             case Granted():
+                self._refused.discard(app.name)
                 return Hold(hold_id, app.name, result.amount, result.reserved_at, result.standings)
             case Denied():
+                self._refused.add(app.name)
                 raise quota_refusal(app, result)
             case Duplicate():
                 raise ValueError(f"There is a hold with the id {hold_id} already.")
             case _:
                 raise AssertionError(f"A reservation cannot end in {result}.")
+
+    def has_refused(self, app: App) -> bool:
+        """Return whether the last reservation of this app here was refused, so that the next one may be, too."""
+        return app.name in self._refused
+
+    async def check_left(self, app: App, least: Amount, asked: Amount) -> None:
+        """Do nothing if `least` could be held now; else refuse `asked`, which is as much or more, as `reserve` would.
+
+        Raises:
+            QuotaRefusal, Fault: as in `reserve`.
+        """
+        denied = await self._started.ask(lambda store: store.denied(_claims(app), least, asked))
+        if denied is not None:
+            raise quota_refusal(app, denied)
 
     def settle(self, hold: Hold, actual: Amount) -> None:
         """Charge what was used instead of what was held: the truth, even where it is more. Once only."""

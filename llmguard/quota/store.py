@@ -119,6 +119,15 @@ class LedgerStore:
             page.write()
         return results
 
+    def denied(self, claims: tuple[Claim, ...], least: Amount, asked: Amount) -> Denied | None:
+        """Return how a reservation of `asked` is denied, if not even `least` of it would be granted now; books nothing.
+
+        Raises:
+            sqlite3.Error, OSError, msgspec.MsgspecError: it cannot be read.
+        """
+        with self._transaction("BEGIN") as connection:
+            return _Page(connection, to_instant(self._clock.now())).denied(claims, least, asked)
+
     def standings(self, *claims: Claim) -> tuple[Standing, ...]:
         """Return how these scopes stand now, in their order.
 
@@ -193,6 +202,13 @@ class _Page:
             case _:
                 assert_never(operation)
 
+    def denied(self, claims: Sequence[Claim], least: Amount, asked: Amount) -> Denied | None:
+        """Return why `asked` does not fit, if not even `least` does."""
+        instant = self._bring_up(claims)
+        if not self._shortfalls(claims, least, instant):
+            return None
+        return Denied(tightest(self._shortfalls(claims, asked, instant)), self._now, self.standings(claims))
+
     def standings(self, claims: Sequence[Claim]) -> tuple[Standing, ...]:
         """Return how the scopes of these claims stand, one after the other."""
         found: list[Standing] = []
@@ -239,30 +255,35 @@ class _Page:
         if self._hold(reserve.hold_id) is not None:
             return Duplicate()
         claims = reserve.claims
-        accounts = [self._account_of(claim) for claim in claims]
-        # One instant for all scopes: a settle finds the same windows in each of them.
-        instant = max([self._now, *(account.seen_at for account in accounts)])
-        for account in accounts:
-            account.roll(instant)
+        instant = self._bring_up(claims)
         step = min(
-            fitting_step(account, claim, self._raised(claim.scope, instant), reserve)
-            for account, claim in zip(accounts, claims, strict=True)
+            fitting_step(self._accounts[claim.scope], claim, self._raised(claim.scope, instant), reserve)
+            for claim in claims
         )
         if step < 0:
-            return Denied(tightest(self._shortfalls(reserve, instant)), self._now, self.standings(claims))
+            shortfalls_found = self._shortfalls(claims, reserve.at(0), instant)
+            return Denied(tightest(shortfalls_found), self._now, self.standings(claims))
         amount = reserve.at(step)
-        for account, claim in zip(accounts, claims, strict=True):
-            account.hold(amount)
+        for claim in claims:
+            self._accounts[claim.scope].hold(amount)
             self._changed.add(claim.scope)
         scopes = tuple(claim.scope for claim in claims)
         self._made[reserve.hold_id] = OpenHold(reserve.hold_id, scopes, reserve.worker, instant, amount)
         return Granted(to_datetime(instant), amount, self.standings(claims))
 
-    def _shortfalls(self, reserve: Reserve, instant: Instant) -> list[Shortfall]:
+    def _bring_up(self, claims: Sequence[Claim]) -> Instant:
+        """Roll all accounts up to one instant: a settle finds the same windows in each of them."""
+        accounts = [self._account_of(claim) for claim in claims]
+        instant = max([self._now, *(account.seen_at for account in accounts)])
+        for account in accounts:
+            account.roll(instant)
+        return instant
+
+    def _shortfalls(self, claims: Sequence[Claim], amount: Amount, instant: Instant) -> list[Shortfall]:
         found: list[Shortfall] = []
-        for claim in reserve.claims:
+        for claim in claims:
             raised = self._raised(claim.scope, instant)
-            found += shortfalls(self._accounts[claim.scope], claim, reserve.at(0), raised)
+            found += shortfalls(self._accounts[claim.scope], claim, amount, raised)
         return found
 
     def _end(self, hold_id: str, actual: Amount | None) -> Done:

@@ -253,8 +253,12 @@ def test_the_ledger_decides_and_counts_like_the_model(start, steps):
                 )
             operations = [translate(command, made) for command in commands]
 
+            first = next(iter(operations), None)
+            foretold = store.denied(first.claims, first.at(0), first.at(0)) if isinstance(first, Reserve) else None
             results = store.apply(operations)
 
+            if isinstance(first, Reserve):  # what is said of it beforehand is what becomes of it
+                assert foretold == (results[0] if isinstance(results[0], Denied) else None)
             assert [told(result) for result in results] == [expect(model, operation, now) for operation in operations]
             for scope, quota in QUOTAS.items():
                 limits = dict(model.limits(scope, now))
