@@ -2,10 +2,11 @@
 
 import json
 import re
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, TypedDict
 
+from llmguard.domain.chat import JsonObject
 from llmguard.traces.errors import TraceQueryError
 
 
@@ -77,6 +78,7 @@ _CONDITIONS = {name: f"{name} = ${name}" for name in _EQUAL} | {
     "apps": "list_contains($apps::VARCHAR[], app)",
 }
 _PRESET = re.compile(r"(?P<name>[^@]+)(?:@(?P<version>\d{1,9}))?")
+_MONEY = ("min_cost_usd", "max_cost_usd")  # exact, and JSON has floats
 _BEGINNING = re.compile(r"<[A-Z][A-Z0-9_]*")
 
 
@@ -122,3 +124,21 @@ def _one_of(beginnings: list[str]) -> str:
     if not beginnings or not all(_BEGINNING.fullmatch(beginning) for beginning in beginnings):
         raise TraceQueryError("a placeholder begins as <PERSON_KOFADELIMORU does")
     return f"(?:{'|'.join(beginnings)})[A-Z]*>"
+
+
+def plain_filters(filters: TraceFilters) -> JsonObject:
+    """Return filters as JSON has them; None and absent are the same."""
+    return {
+        name: moment_of(value) if name in ("since", "until") else str(value) if name in _MONEY else value
+        for name, value in filters.items()
+        if value is not None
+    }
+
+
+def moment_of(value: object) -> str:
+    """Return a time as ISO 8601 text with its offset; without one it is taken as UTC."""
+    try:
+        moment = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
+    except ValueError:
+        raise TraceQueryError(f"{value!r} is no time such as 2026-11-23T12:00:00Z") from None
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).isoformat()

@@ -19,6 +19,7 @@ from llmguard.traces.chain import Tip, canonical, first_bad_row
 from llmguard.traces.database import cursor_of
 from llmguard.traces.errors import TraceQueryError
 from llmguard.traces.filters import DATA_OF, TraceFilters, condition_of
+from llmguard.traces.slices import Found, search_newest
 from llmguard.traces.store import CHAIN_PAGE_ROWS, read_chain
 
 Rows = list[JsonObject]
@@ -86,6 +87,17 @@ class TraceQueries:
         """Return narrow columns, newest first."""
         where, values = condition_of(filters)
         return self._rows(LIST.format(narrow=_NARROW, where=where, limit=min(int(limit), MAX_ROWS)), values)
+
+    def search(self, *, limit: int, before: str, seconds: float, hours: float, filters: TraceFilters) -> Found:
+        """Return the newest of the rows that `list` gives, as far back as it came in some seconds."""
+        return search_newest(
+            lambda part, most: self.list(limit=most, filters=part),
+            filters,
+            limit=min(int(limit), MAX_ROWS),
+            before=before,
+            seconds=seconds,
+            hours=hours,
+        )
 
     def count(self, *, filters: TraceFilters) -> int:
         """Return how many traces there are."""
@@ -263,6 +275,7 @@ def answer(queries: TraceQueries, operation: str, arguments: JsonObject) -> Any:
     """
     operations: dict[str, Callable[..., Any]] = {  # Any: see above
         "list": queries.list,
+        "search": queries.search,
         "count": queries.count,
         "show": queries.show,
         "export": queries.export,

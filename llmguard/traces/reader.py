@@ -13,7 +13,7 @@ import sqlite3
 import time
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -30,20 +30,20 @@ from llmguard.traces.drain import Drain
 from llmguard.traces.encryption import LineOpener
 from llmguard.traces.erasing import Erased, Order, confirm, erase
 from llmguard.traces.errors import TraceQueryError, TraceStoreError
-from llmguard.traces.filters import TraceFilters
+from llmguard.traces.filters import TraceFilters, moment_of, plain_filters
 from llmguard.traces.line import MAX_LINE_BYTES, BadLineError, Facts, decode_line
 from llmguard.traces.lock import ingester_lock
 from llmguard.traces.orders import Progress
 from llmguard.traces.places import Places
 from llmguard.traces.queries import Parameters, Rows, TraceQueries, answer
 from llmguard.traces.segments import open_segment, segment_paths, whole_lines
+from llmguard.traces.slices import FIRST_HOURS, Found
 from llmguard.traces.store import TraceStore
 
 _POLL_SECONDS = 0.05
 _PATIENCE_SECONDS = 10.0
 _ANSWER_SECONDS = 60.0
 _IDS_AT_ONCE = 10_000
-_MONEY = ("min_cost_usd", "max_cost_usd")  # exact, and JSON has floats
 _SPAN = """
 SELECT min(seq) AS first, max(seq) AS last FROM traces
 WHERE started_at >= $since::TIMESTAMPTZ AND started_at < $until::TIMESTAMPTZ AND ($app::VARCHAR IS NULL OR app = $app)
@@ -97,12 +97,26 @@ class TraceReader:
             TraceStoreError: the store cannot be read now.
             TraceQueryError: a filter is unknown or its value impossible.
         """
-        result: Rows = self._ask("list", {"limit": limit, "filters": _plain(filters)})
+        result: Rows = self._ask("list", {"limit": limit, "filters": plain_filters(filters)})
+        return result
+
+    def search(
+        self,
+        *,
+        limit: int,
+        before: datetime,
+        seconds: float,
+        hours: float = FIRST_HOURS,
+        **filters: Unpack[TraceFilters],
+    ) -> Found:
+        """Return the newest rows of `list`, and how far back it came: see `search_newest`. Raises as `list` does."""
+        asked = {"limit": limit, "before": before.isoformat(), "seconds": seconds, "hours": hours}
+        result: Found = self._ask("search", asked | {"filters": plain_filters(filters)})
         return result
 
     def count(self, **filters: Unpack[TraceFilters]) -> int:
         """Return how many traces pass all filters. Raises as `list` does."""
-        return int(self._ask("count", {"filters": _plain(filters)}))
+        return int(self._ask("count", {"filters": plain_filters(filters)}))
 
     def show(self, trace_id: str) -> JsonObject | None:
         """Return all columns of a trace with their JSON decoded, or None. Raises as `list` does."""
@@ -117,7 +131,7 @@ class TraceReader:
         """
         left, after = limit, filters.get("after_seq", 0)
         while left is None or left > 0:
-            arguments = {"filters": _plain(filters), "after": after, "limit": 1_000 if left is None else left}
+            arguments = {"filters": plain_filters(filters), "after": after, "limit": 1_000 if left is None else left}
             rows: Rows = self._ask("export", arguments)
             if not rows:
                 return
@@ -138,7 +152,7 @@ class TraceReader:
 
     def span(self, *, since: datetime, until: datetime, app: str | None) -> tuple[int | None, int | None]:
         """Return the numbers of the first and the last row of a time, and of an app if one is named."""
-        parameters = {"since": _moment(since), "until": _moment(until), "app": app}
+        parameters = {"since": moment_of(since), "until": moment_of(until), "app": app}
         [row] = self.query(_SPAN, parameters)
         return row["first"], row["last"]
 
@@ -147,7 +161,13 @@ class TraceReader:
     ) -> Iterator[JsonObject]:
         """Yield the chain from its row `first` to its row `last`, in pages as `TraceQueries.sealed` gives them."""
         while first <= last:
-            arguments = {"after": first - 1, "last": last, "since": _moment(since), "until": _moment(until), "app": app}
+            arguments = {
+                "after": first - 1,
+                "last": last,
+                "since": moment_of(since),
+                "until": moment_of(until),
+                "app": app,
+            }
             page = self._ask("sealed", arguments)
             if not page["digests"]:
                 return
@@ -370,21 +390,3 @@ def _drain(places: Places, store: TraceStore) -> bool:
         _LOG.warning("the spool cannot be moved into the trace store: %s", type(error).__name__)
         return False
     return True
-
-
-def _plain(filters: TraceFilters) -> JsonObject:
-    """Return filters as JSON has them; None and absent are the same."""
-    return {
-        name: _moment(value) if name in ("since", "until") else str(value) if name in _MONEY else value
-        for name, value in filters.items()
-        if value is not None
-    }
-
-
-def _moment(value: object) -> str:
-    """Return a time as ISO 8601 text with its offset; without one it is taken as UTC."""
-    try:
-        moment = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
-    except ValueError:
-        raise TraceQueryError(f"{value!r} is no time such as 2026-11-23T12:00:00Z") from None
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).isoformat()

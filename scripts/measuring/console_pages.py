@@ -47,7 +47,6 @@ PAGES = (
     "/console/redaction",
 )
 COUNTED_ANEW = ("/console/?", "/console/overview")  # kept for some seconds
-TIMES = 20
 DAYS = 35
 KEPT_SECONDS = 5.1
 
@@ -57,6 +56,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--data", type=Path, help="a folder to keep, and to use again where it has traces")
     parser.add_argument("--only", default="", help="pages whose address has this in it")
+    parser.add_argument("--times", type=int, default=20, help="how often each is asked for, at least 4 times")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = given.data or Path(temporary)
@@ -75,29 +75,32 @@ def main() -> None:
             [trace] = TraceReader(gateway.data).list(limit=1)
             for page in (*PAGES, f"/console/traces/{trace['trace_id']}"):
                 if given.only in page:
-                    _measure(gateway, page, token)
+                    _measure(gateway, page, token, max(4, given.times))
     print(f"style and scripts: {sum(len(file.packed) for file in static_files().values()) / 1000:.1f} kB, packed, once")
 
 
-def _measure(gateway: Gateway, page: str, token: str) -> None:
-    times, size = [], 0
-    is_kept = page.startswith(COUNTED_ANEW)
-    first = _get(gateway.base_url, page, token)[0] * 1000
-    repeats = TIMES // 2 if is_kept else TIMES
-    used = Counter()
-    for _ in range(repeats):
-        time.sleep(KEPT_SECONDS if is_kept else 0)
-        used.subtract(_used(gateway))
-        seconds, size = _get(gateway.base_url, page, token)
-        used.update(_used(gateway))
-        times.append(seconds * 1000)
-    rest = sorted(times)
-    middle, slow = statistics.median(rest), rest[-2]
-    spent = "processor " + " + ".join(f"{used[role] * 1000 / repeats:.0f}" for role in ("worker", "ingester")) + " ms"
+def _measure(gateway: Gateway, page: str, token: str, times: int) -> None:
+    [(first, size)], first_used = _ask(gateway, page, token, 1, 0)
+    wait = KEPT_SECONDS if page.startswith(COUNTED_ANEW) else 0
+    answers, used = _ask(gateway, page, token, times // 2 if wait else times, wait)
+    taken = sorted(seconds for seconds, _ in answers)
+    middle, slow = statistics.median(taken) * 1000, taken[-2] * 1000
     print(
-        f"{page:52} first {first:7.1f} ms, then {middle:6.1f} (p95 {slow:6.1f}; {spent}), {size / 1000:.1f} kB",
+        f"{page:52} first {first * 1000:7.1f} ms (processor {first_used}), then {middle:6.1f} (p95 {slow:6.1f}; "
+        f"processor {used}), {size / 1000:.1f} kB",
         flush=True,
     )
+
+
+def _ask(gateway: Gateway, page: str, token: str, times: int, wait: float) -> tuple[list[tuple[float, int]], str]:
+    """Return seconds and size of each answer, and the processor time of one: workers + ingester, in milliseconds."""
+    answers, used = [], Counter[str]()
+    for _ in range(times):
+        time.sleep(wait)
+        used.subtract(_used(gateway))
+        answers.append(_get(gateway.base_url, page, token))
+        used.update(_used(gateway))
+    return answers, " + ".join(f"{used[role] * 1000 / times:.0f}" for role in ("worker", "ingester"))
 
 
 def _used(gateway: Gateway) -> dict[str, float]:

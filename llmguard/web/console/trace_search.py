@@ -12,7 +12,6 @@ from llmguard.traces.errors import TraceQueryError
 from llmguard.traces.filters import TraceFilters, preset_asked, w3c_asked
 
 Text = Annotated[str, StringConstraints(max_length=200, strip_whitespace=True)]
-TEXT_DAYS: Final = 7
 SPANS: Final = {
     "hour": ("last hour", timedelta(hours=1)),
     "day": ("last 24 hours", timedelta(days=1)),
@@ -82,12 +81,14 @@ class Search:
         filters: as the reader takes them.
         problems: what cannot be, in words.
         words: the time that is looked at.
+        before: where it ends; None: now.
     """
 
     given: Mapping[str, str]
     filters: TraceFilters
     problems: tuple[str, ...]
     words: str
+    before: datetime | None
 
     def address(self, **changes: str) -> str:
         """Return the query of this search with changes."""
@@ -111,12 +112,7 @@ def read_search(asked: Asked, now: datetime, apps: tuple[str, ...] | None) -> Se
     filters |= {"since": since.isoformat()} | ({} if until is None else {"until": until.isoformat()})
     if "text" in given:
         filters["text"] = given["text"]
-        if (until or now) - since > timedelta(days=TEXT_DAYS, minutes=1):
-            problems.append(
-                f"A text is looked for in at most {TEXT_DAYS} days at a time, since texts have no index. Choose a "
-                "shorter time, or leave the text out."
-            )
-    return Search(given, cast("TraceFilters", filters), tuple(problems), words)
+    return Search(given, cast("TraceFilters", filters), tuple(problems), words, until)
 
 
 def _what(given: Mapping[str, str], problems: list[str]) -> dict[str, Any]:  # Any: a value of each kind

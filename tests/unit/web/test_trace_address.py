@@ -64,18 +64,11 @@ def test_an_end_alone_means_the_time_before_it():
         ({"preset": "@"}, "'@' is no preset. Write summarise or summarise@2."),
         ({"since": "soon"}, "'soon' is no time for since; write 2026-11-23T12:00, in UTC."),
         ({"since": "2026-11-20", "until": "2026-11-19"}, "The time ends before it begins."),
-        ({"text": "x", "last": "month"}, "A text is looked for in at most 7 days at a time"),
-        ({"text": "x", "since": "2026-11-01"}, "A text is looked for in at most 7 days at a time"),
     ],
-    ids=["status", "cost", "nan", "preset", "time", "order", "text, month", "text, since"],
+    ids=["status", "cost", "nan", "preset", "time", "order"],
 )
 def test_what_cannot_be_is_said(given, words):
     assert any(problem.startswith(words) for problem in search(**given).problems)
-
-
-def test_text_is_looked_for_in_a_week():
-    assert search(text="x", last="week").problems == ()
-    assert search(text="x", since="2026-11-01", until="2026-11-08").problems == ()
 
 
 def test_address_of_a_search_finds_the_same_again():
