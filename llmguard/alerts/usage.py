@@ -11,8 +11,8 @@ from llmguard.alerts.event import Alert
 from llmguard.domain.alerts import AnomalyRule, Metric
 from llmguard.domain.catalog import App
 from llmguard.domain.chat import JsonObject
-from llmguard.traces.queries import MAX_ROWS
 from llmguard.traces.reader import TraceReader
+from llmguard.traces.rows import MAX_ROWS
 
 _WINDOW: Final = timedelta(hours=WINDOW_HOURS)
 # Hours are those on the wall where the app's quota runs, so that a change of clocks moves no rhythm. `back` counts the

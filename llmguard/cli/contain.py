@@ -13,7 +13,8 @@ from llmguard.cli.output import print_facts
 from llmguard.cli.registry_file import current_registry, known_app
 from llmguard.domain.catalog import App
 from llmguard.domain.clock import SystemClock
-from llmguard.evidence.pack import Scope, make_pack
+from llmguard.evidence.pack import make_pack
+from llmguard.evidence.scope import Scope
 from llmguard.evidence.signing import EvidenceError
 from llmguard.settings import Settings
 from llmguard.traces.errors import TraceQueryError, TraceStoreError

@@ -15,8 +15,9 @@ from llmguard.cli.options import as_json_option, local_user, place_options, sett
 from llmguard.cli.output import print_facts, print_rows
 from llmguard.cli.trace_options import Moment
 from llmguard.domain.clock import SystemClock
-from llmguard.evidence.pack import Scope, entries_of, make_pack
+from llmguard.evidence.pack import entries_of, make_pack
 from llmguard.evidence.pack_check import check_pack
+from llmguard.evidence.scope import Scope
 from llmguard.evidence.signing import EvidenceError, SigningKey
 
 _BROKEN = 1

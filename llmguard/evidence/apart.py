@@ -16,7 +16,7 @@ from typing import Final
 
 import msgspec
 
-from llmguard.evidence.pack import Packed, Scope, make_pack
+from llmguard.evidence.scope import Packed, Scope
 from llmguard.evidence.signing import EvidenceError
 from llmguard.settings import Settings
 from llmguard.traces.errors import TraceQueryError, TraceStoreError
@@ -95,6 +95,8 @@ def _environment() -> dict[str, str]:
 
 def main() -> None:
     """Do what standard input says."""
+    from llmguard.evidence.pack import make_pack  # noqa: PLC0415 - it loads DuckDB, and whoever asks does without
+
     os.nice(_NICE)
     order = msgspec.json.decode(sys.stdin.buffer.read(), type=Order)
     secret, *previous = (base64.b64decode(text) for text in order.secrets)

@@ -9,8 +9,7 @@ import os
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass
-from datetime import datetime
+from dataclasses import asdict
 from importlib.resources import files
 from pathlib import Path
 from typing import IO, Any
@@ -20,6 +19,7 @@ from llmguard.domain.chat import JsonObject
 from llmguard.domain.clock import SystemClock
 from llmguard.evidence.pack_check import FORMAT, MANIFEST, PUBLIC_KEY, SIGNATURE
 from llmguard.evidence.proof import prove
+from llmguard.evidence.scope import Packed, Scope
 from llmguard.evidence.signing import SigningKey
 from llmguard.policy.live import KeptPolicies
 from llmguard.quota.gate import OverageGate
@@ -35,28 +35,6 @@ _FIRST_DATE = (1980, 1, 1, 0, 0, 0)  # the first that a zip file can hold
 _LEVEL = 6
 _DECIDED = ("trace_id", "started_at", "app", "preset", "preset_version", "policy_digest", "status", "code")
 _FREE_TEXT = ("reason", "denial")  # for approvers only
-
-
-@dataclass(frozen=True, slots=True)
-class Scope:
-    """What a pack is about: `since` counts, `until` does not; without an app all of them."""
-
-    since: datetime
-    until: datetime
-    app: str | None = None
-    with_redaction_rules: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Packed:
-    """What was packed. `fault`: what `traces verify` finds wrong with the store, which the pack says, too."""
-
-    traces: int
-    audit_entries: int
-    manifest_sha256: str
-    fingerprint: str
-    fault: str | None
-    not_kept: tuple[str, ...]
 
 
 def make_pack(

@@ -13,7 +13,7 @@ ProviderName, and PublisherName is gone.
 from collections.abc import Iterator, Mapping
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
-from typing import Any, Final, Literal, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, get_args
 
 import msgspec
 
@@ -22,7 +22,9 @@ from llmguard.finance.errors import FinanceError
 from llmguard.finance.questions import Period, ask_charges
 from llmguard.finance.tables import Column
 from llmguard.registry.price_figures import PriceFiles
-from llmguard.traces.reader import TraceReader
+
+if TYPE_CHECKING:  # it loads DuckDB
+    from llmguard.traces.reader import TraceReader
 
 Row = dict[str, Any]  # Any: texts, whole numbers, decimals, instants
 Kind = TypeVar("Kind", bound=str)
@@ -103,7 +105,7 @@ def focus_columns(version: FocusVersion) -> tuple[Column, ...]:
     return tuple(Column(name, kind) for name, kind in (*sorted(named.items()), *_OWN.items()))
 
 
-def focus_rows(reader: TraceReader, prices: PriceFiles, period: Period) -> Iterator[Row]:
+def focus_rows(reader: "TraceReader", prices: PriceFiles, period: Period) -> Iterator[Row]:
     """Yield the rows of a month, with the names of every version.
 
     Raises:

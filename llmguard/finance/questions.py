@@ -7,12 +7,14 @@ centre that its app had then.
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import Final, Literal, get_args
+from typing import TYPE_CHECKING, Final, Literal, get_args
 
 from llmguard.domain.chat import JsonObject
 from llmguard.finance.errors import FinanceError
-from llmguard.traces.queries import MAX_ROWS, Rows
-from llmguard.traces.reader import TraceReader
+from llmguard.traces.rows import MAX_ROWS, Rows
+
+if TYPE_CHECKING:  # it loads DuckDB
+    from llmguard.traces.reader import TraceReader
 
 Dimension = Literal["app", "owner", "team", "cost_center", "model", "preset", "day"]
 DIMENSIONS: Final[tuple[Dimension, ...]] = get_args(Dimension)
@@ -100,7 +102,7 @@ def dimensions_of(by: tuple[Dimension, ...]) -> str:
     return "".join(f"{_EXPRESSIONS[name]} AS {name}, " for name in by)
 
 
-def ask(reader: TraceReader, sql: str, period: Period, **parameters: str) -> Rows:
+def ask(reader: "TraceReader", sql: str, period: Period, **parameters: str) -> Rows:
     """Return all rows of one question about a period.
 
     Raises:
@@ -113,7 +115,7 @@ def ask(reader: TraceReader, sql: str, period: Period, **parameters: str) -> Row
     return rows
 
 
-def ask_charges(reader: TraceReader, period: Period) -> Iterator[JsonObject]:
+def ask_charges(reader: "TraceReader", period: Period) -> Iterator[JsonObject]:
     """Yield the charges of a period of whole days, in order, asked for in pieces that are short.
 
     Raises:
@@ -134,7 +136,7 @@ def ask_charges(reader: TraceReader, period: Period) -> Iterator[JsonObject]:
     yield from ask_charges(reader, replace(period, since=middle))
 
 
-def _asked(reader: TraceReader, sql: str, period: Period, limit: int, **parameters: str) -> Rows:
+def _asked(reader: "TraceReader", sql: str, period: Period, limit: int, **parameters: str) -> Rows:
     given = {"since": period.since.isoformat(), "until": period.until.isoformat(), **parameters}
     if "$apps" in sql:
         return reader.query(sql, given | {"apps": None if period.apps is None else list(period.apps)}, limit=limit)

@@ -10,12 +10,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from llmguard.domain.clock import Clock
 from llmguard.domain.money import to_nano_usd, to_usd
 from llmguard.finance.questions import COSTS, FIRST_DAY, USAGE, Dimension, Period, ask, dimensions_of
-from llmguard.traces.reader import TraceReader
+
+if TYPE_CHECKING:  # it loads DuckDB
+    from llmguard.traces.reader import TraceReader
 
 Row = dict[str, Any]  # Any: texts, whole numbers, decimals
 Key = tuple[str | None, ...]
@@ -57,7 +59,7 @@ class Spending(Protocol):
 class StoredSpending:
     """Asks the traces each time."""
 
-    def __init__(self, reader: TraceReader) -> None:
+    def __init__(self, reader: "TraceReader") -> None:
         """Ask this reader."""
         self._reader = reader
 
@@ -91,7 +93,7 @@ _Slot = tuple[tuple[Dimension, ...], tuple[str, ...] | None, date]
 class RememberedSpending:
     """Asks the traces once for each day that is over; threads may share it."""
 
-    def __init__(self, open_traces: Callable[[], TraceReader], clock: Clock) -> None:
+    def __init__(self, open_traces: "Callable[[], TraceReader]", clock: Clock) -> None:
         """Ask the readers that `open_traces` gives."""
         self._open_traces = open_traces
         self._clock = clock

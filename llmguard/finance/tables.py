@@ -11,8 +11,6 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import duckdb
-
 from llmguard.finance.errors import FinanceError
 
 
@@ -46,6 +44,8 @@ def write_parquet(path: Path, rows: Iterable[Mapping[str, Any]], columns: Sequen
     Raises:
         FinanceError: the file cannot be written.
     """
+    import duckdb  # noqa: PLC0415 - 40 MB, and most workers write none
+
     names = ", ".join(f"'{column.name}': 'VARCHAR'" for column in columns)
     casts = ", ".join(f'"{column.name}"::{column.type} AS "{column.name}"' for column in columns)
     target = str(path).replace("'", "''")

@@ -27,8 +27,8 @@ from llmguard.policy.judge import rounded_up, verdict_of
 from llmguard.policy.rego_files import RuleSet
 from llmguard.redaction.profiles import Profile
 from llmguard.registry.resolve import resolve_preset
-from llmguard.traces.queries import MAX_ROWS, Rows
 from llmguard.traces.reader import TraceReader
+from llmguard.traces.rows import MAX_ROWS, Rows
 
 # Without preset and code it was no question to a model, as GET /v1/me is none.
 # Quarters of an hour: every time zone is a whole number of them away from UTC, so that hours stay exact.

@@ -19,13 +19,12 @@ from llmguard.traces.chain import Tip, canonical, first_bad_row
 from llmguard.traces.database import cursor_of
 from llmguard.traces.errors import TraceQueryError
 from llmguard.traces.filters import DATA_OF, TraceFilters, condition_of
+from llmguard.traces.rows import MAX_ROWS, Rows
 from llmguard.traces.slices import Found, search_newest
 from llmguard.traces.store import CHAIN_PAGE_ROWS, read_chain
 
-Rows = list[JsonObject]
 Parameters = dict[str, Any] | list[Any]  # Any: values of SQL, as JSON has them
 
-MAX_ROWS = 100_000
 _MAX_BYTES = 256 << 20
 _FETCH_ROWS = 20
 _EXPORT_ROWS = 1_000

@@ -35,7 +35,8 @@ from llmguard.traces.line import MAX_LINE_BYTES, BadLineError, Facts, decode_lin
 from llmguard.traces.lock import ingester_lock
 from llmguard.traces.orders import Progress
 from llmguard.traces.places import Places
-from llmguard.traces.queries import Parameters, Rows, TraceQueries, answer
+from llmguard.traces.queries import Parameters, TraceQueries, answer
+from llmguard.traces.rows import Rows
 from llmguard.traces.segments import open_segment, segment_paths, whole_lines
 from llmguard.traces.slices import FIRST_HOURS, Found
 from llmguard.traces.store import TraceStore

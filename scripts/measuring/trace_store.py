@@ -16,8 +16,9 @@ from llmguard.domain.at_rest import PLAIN, AtRest
 from llmguard.domain.clock import SystemClock
 from llmguard.domain.identifiers import new_trace_id
 from llmguard.domain.trace import Trace
-from llmguard.evidence.pack import Scope, make_pack
+from llmguard.evidence.pack import make_pack
 from llmguard.evidence.proof import prove
+from llmguard.evidence.scope import Scope
 from llmguard.settings import load_settings
 from llmguard.traces.drain import Drain
 from llmguard.traces.erasing import Order

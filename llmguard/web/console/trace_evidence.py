@@ -12,7 +12,7 @@ from starlette.responses import Response
 from llmguard.domain.chat import JsonObject
 from llmguard.domain.operators import OperatorRefused
 from llmguard.evidence.apart import pack_apart
-from llmguard.evidence.pack import Scope
+from llmguard.evidence.scope import Scope
 from llmguard.evidence.signing import EvidenceError
 from llmguard.web.console.desk import Desk
 from llmguard.web.console.layout import TRACES, Console

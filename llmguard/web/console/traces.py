@@ -11,7 +11,7 @@ from starlette.responses import RedirectResponse, Response
 from llmguard.domain.chat import JsonObject
 from llmguard.traces.errors import TraceQueryError, TraceStoreError
 from llmguard.traces.filters import TraceFilters
-from llmguard.traces.queries import Rows
+from llmguard.traces.rows import Rows
 from llmguard.web.console.layout import TRACES, Console, apps_covered
 from llmguard.web.console.trace_search import SPANS, Asked, Search, read_search
 from llmguard.web.operators import Visit

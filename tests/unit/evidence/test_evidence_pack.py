@@ -15,8 +15,9 @@ from llmguard.audit.log import AuditLog
 from llmguard.domain.catalog import Quota
 from llmguard.domain.identifiers import new_trace_id
 from llmguard.evidence.erasure import carry_out, erasure_order
-from llmguard.evidence.pack import Scope, make_pack
+from llmguard.evidence.pack import make_pack
 from llmguard.evidence.pack_check import MANIFEST, SIGNATURE, check_pack
+from llmguard.evidence.scope import Scope
 from llmguard.evidence.signing import EvidenceError, SigningKey
 from llmguard.policy.live import KeptPolicies
 from llmguard.policy.rego_files import RuleSet

@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 import pytest
 
 from llmguard.evidence.apart import pack_apart
-from llmguard.evidence.pack import Scope, make_pack
+from llmguard.evidence.pack import make_pack
+from llmguard.evidence.scope import Scope
 from llmguard.evidence.signing import EvidenceError
 from llmguard.settings import Settings
 from llmguard.traces.spool import Spool
