@@ -15,7 +15,7 @@ from llmguard.redaction.patterns import PatternPass
 from llmguard.redaction.profiles import Profile
 from llmguard.redaction.recognizer_list import deny_recognizer
 from llmguard.redaction.recognizers.escapes import unescaped
-from llmguard.redaction.recognizers.plausible import plausible
+from llmguard.redaction.recognizers.plausible import JUDGED, plausible, possible_places
 
 Findings = tuple[Finding, ...]
 T = TypeVar("T")
@@ -35,6 +35,7 @@ class Plan:
         deny: finds what is on its deny lists, if there are any.
         allow: its allow lists.
         ner: the language model; None for a profile that does without.
+        judged_names: whether nothing is sought of the language model but what `plausible` judges.
     """
 
     profile: Profile
@@ -42,6 +43,7 @@ class Plan:
     deny: PatternPass | None
     allow: AllowList
     ner: NerModel | None
+    judged_names: bool
 
 
 class Detector:
@@ -68,6 +70,7 @@ class Detector:
             deny=PatternPass(denied) if denied else None,
             allow=AllowList(profile.allow),
             ner=self._ner if needs_model else None,
+            judged_names=NerModel.entities & profile.sought <= JUDGED,
         )
 
     def find(self, plan: Plan, text: str) -> Findings:
@@ -76,7 +79,7 @@ class Detector:
         Raises:
             Fault: `redaction_unavailable`; it holds nothing of the text.
         """
-        return _guarded(lambda: tuple(self._resolve(plan, text, self._propose(plan, text))))
+        return _guarded(lambda: tuple(self._resolve(plan, text, self._propose(plan, text, found_only=True))))
 
     def explain(self, plan: Plan, text: str) -> list[ExplainedFinding]:
         """Return every span that was proposed, in order, with its fate and the reason.
@@ -94,7 +97,8 @@ class Detector:
         """
         return _guarded(lambda: drop_duplicates(_over_threshold(plan, self._propose(plan, text))))
 
-    def _propose(self, plan: Plan, text: str) -> list[Candidate]:
+    def _propose(self, plan: Plan, text: str, *, found_only: bool = False) -> list[Candidate]:
+        """Return all candidates; `found_only` spares the language model where nothing it says would stand."""
         text = unescaped(text)
         busy_seconds = _LEAST_SECONDS + len(text) * _SECONDS_A_CHARACTER
         deadline = Deadline(min(self._time_limit_seconds, busy_seconds), self._time_limit_seconds)
@@ -103,7 +107,8 @@ class Detector:
             candidates += plan.deny.propose(text, plan.sought, deadline)
         raise_scores(text, candidates)
         if plan.ner is not None:
-            candidates += plan.ner.propose(text, plan.sought, deadline)
+            near = possible_places if found_only and plan.judged_names else None
+            candidates += plan.ner.propose(text, plan.sought, deadline, near=near)
         return candidates
 
     def _resolve(self, plan: Plan, text: str, candidates: list[Candidate]) -> list[Finding]:

@@ -8,7 +8,7 @@ import importlib.metadata
 import re
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any
 
@@ -87,27 +87,45 @@ class NerModel:
             return cls(f"{package} {version}", pipeline)
         raise ModelMissing(f"No spaCy model is installed. Install one of: {', '.join(_MODELS)}.")
 
-    def propose(self, text: str, sought: AbstractSet[str], deadline: Deadline) -> list[Candidate]:
+    def propose(
+        self,
+        text: str,
+        sought: AbstractSet[str],
+        deadline: Deadline,
+        *,
+        near: Callable[[str], list[int]] | None = None,
+    ) -> list[Candidate]:
         """Return candidates of the entities sought, in order.
+
+        Args:
+            text: any length.
+            sought: others are left out.
+            deadline: of the whole text.
+            near: tells, in order, at which characters of a text there may be a word of a candidate that matters;
+                candidates without one of these may then be missing. Without it there is none that is.
 
         Raises:
             DeadlineExceeded: the time is up.
         """
         found = []
+        labels = frozenset(label for label, entity in _ENTITIES.items() if entity in sought)
         for number, window in enumerate(windows(text, _WINDOW, _OVERLAP)):
             deadline.left_seconds()
             if number:
                 time.sleep(_TURN_SECONDS)  # else this thread would have the lock again before those who wait wake up
-            for start, end, entity in self._entities(text[window.start : window.end]):
-                if entity in sought and window.owns(window.start + start):
+            part = text[window.start : window.end]
+            for start, end, label in self._entities(part, near(part) if near else None, labels):
+                entity = _ENTITIES.get(label)
+                if entity is not None and entity in sought and window.owns(window.start + start):
                     found.append(Candidate(window.start + start, window.start + end, entity, _SCORE, NER_RECOGNIZER))
         return found
 
-    def _entities(self, text: str) -> Iterator[tuple[int, int, str]]:
+    def _entities(
+        self, text: str, places: Sequence[int] | None, labels: AbstractSet[str]
+    ) -> list[tuple[int, int, str]]:
         calm = _LONG_PUNCTUATION.sub(_blank, text)
         with self._lock:
-            spans = self._matrices.entities(calm) if self._matrices else self._spacy_entities(calm)
-        return ((start, end, _ENTITIES[label]) for start, end, label in spans if label in _ENTITIES)
+            return self._matrices.entities(calm, places, labels) if self._matrices else self._spacy_entities(calm)
 
     def _spacy_entities(self, text: str) -> list[tuple[int, int, str]]:
         with self._pipeline.memory_zone():  # gives back the memory of this text's words

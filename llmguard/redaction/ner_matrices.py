@@ -8,18 +8,22 @@ Source: spaCy 3.8.18, `spacy/ml/parser_model.pyx`, `ner.pyx` and `_state.pxd` in
 (what is a valid move, which three tokens a state looks at); thinc 8.3.14 (maxout, layer norm, padding).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from llmguard.redaction.ner_words import Layer, Matrix, WordTable
+from llmguard.redaction.ner_words import Layer, Matrix, Reach, Tokens, WordTable
 
 _Span = tuple[int, int, str]
 
 _PADDING = 4  # rows of zeros that spaCy puts around a text
 _LOOK_AHEAD = 8  # tokens inside an entity that are scored at a time
+# Around a word that may belong to a name: how many tokens before it an entity that holds it may begin, how many behind
+# it are ready when it ends there, and how far the layers look beyond these.
+_BEFORE, _BEHIND, _SEEN = 6, 3, 4
 _HASHES = (
     "extract_features>>list2ragged>>with_array("
     "ints-getitem>>hashembed|ints-getitem>>hashembed|ints-getitem>>hashembed|ints-getitem>>hashembed)"
@@ -55,14 +59,38 @@ class NerMatrices:
         self._linear = linear.get_param("W").T.copy(), linear.get_param("b")
         self._moves = _Moves(component)
 
-    def entities(self, text: str) -> list[_Span]:
-        """Return `(start, end, label)` in characters, as spaCy would."""
-        tokens = self._words.look_up(text)
-        if not tokens.starts:
+    def entities(
+        self, text: str, places: Sequence[int] | None = None, labels: AbstractSet[str] = frozenset()
+    ) -> list[_Span]:
+        """Return `(start, end, label)` in characters, as spaCy would.
+
+        Args:
+            text: at most a few thousand characters.
+            places: where characters stand, in order, of which an entity has to hold one to be of use; others are left
+                out where that spares work.
+            labels: of the entities that are of use, where there are `places`.
+        """
+        if places is None:
+            return [span for span in self._decide(self._words.look_up(text)) if span]
+        if not places:
             return []
+        spans = []
+        for span in self._decide(self._words.look_up(text, Reach(places, _BEFORE, _BEHIND, _SEEN)), labels):
+            if span is None:
+                return self.entities(text)
+            spans.append(span)
+        return spans
+
+    def _decide(self, tokens: Tokens, labels: AbstractSet[str] = frozenset()) -> Iterator[_Span | None]:
+        """Yield the entities; None for one of these labels that goes on where no tokens were looked up."""
+        if not tokens.starts:
+            return
         weights, bias = self._linear
-        spans = self._moves.decide(self._encode(tokens.vectors) @ weights + bias, tokens.spaces)
-        return [(tokens.starts[first], tokens.ends[end - 1], label) for first, end, label in spans]
+        for first, end, label in self._moves.decide(self._encode(tokens.vectors) @ weights + bias, tokens):
+            if end is not None:
+                yield tokens.starts[first], tokens.ends[end - 1], label
+            elif label in labels:
+                yield None
 
     def _encode(self, rows: Matrix) -> Matrix:
         tokens, width = rows.shape
@@ -110,10 +138,10 @@ class _Moves:
         self._start_columns = self._upper[:, self._starting].copy(), self._upper_bias[self._starting]
         self._is_begin = np.array([number in self._begins for number in self._starting])
 
-    def decide(self, vectors: Matrix, spaces: NDArray[np.bool_]) -> Iterator[_Span]:
-        """Yield the entities that greedy decoding finds."""
+    def decide(self, vectors: Matrix, tokens: Tokens) -> Iterator[tuple[int, int | None, str]]:
+        """Yield the entities that greedy decoding finds, as tokens; no end if it lies where none were looked up."""
         current = vectors @ self._lower[0]
-        choices = self._choices_outside(current, spaces)
+        choices = self._choices_outside(current, tokens)
         place = 0
         for token in np.flatnonzero(choices != self._outside).tolist():
             if token < place:
@@ -124,31 +152,34 @@ class _Moves:
                 yield token, place, self._units[choice]
             else:
                 label = self._begins[choice]
-                place = self._end(vectors, current, token, label)
-                yield token, place, label
+                until = tokens.until(token)
+                end = self._end(vectors, current, token, label, until)
+                place = until if end is None else end
+                yield token, end, label
 
-    def _choices_outside(self, current: Matrix, spaces: NDArray[np.bool_]) -> NDArray[np.int64]:
+    def _choices_outside(self, current: Matrix, tokens: Tokens) -> NDArray[np.int64]:
         """Return the best move of every token, were no entity open there."""
         columns, bias = self._start_columns
         scores = self._maxout(current + self._outside_bias) @ columns + bias
         scores[-1, self._is_begin] = -np.inf  # the last token cannot begin what has no end
         choices: NDArray[np.int64] = np.asarray(self._starting)[scores.argmax(axis=1)]
-        choices[spaces] = self._outside  # no entity starts on whitespace
+        choices[tokens.spaces] = self._outside  # no entity starts on whitespace
+        if tokens.unsure is not None:
+            choices[tokens.unsure] = self._outside
         return choices
 
-    def _end(self, vectors: Matrix, current: Matrix, start: int, label: str) -> int:
-        """Return one past the last token of the entity that begins at `start`."""
+    def _end(self, vectors: Matrix, current: Matrix, start: int, label: str, until: int) -> int | None:
+        """Return one past the last token of the entity that begins at `start`; None if it is not before `until`."""
         inside, last = self._inside_last[label]
         weights, bias = self._upper[:, last] - self._upper[:, inside], self._upper_bias[last] - self._upper_bias[inside]
         first = vectors[start] @ self._lower[1] + self._bias
-        tokens = len(vectors)
-        for place in range(start + 1, tokens, _LOOK_AHEAD):
-            stop = min(place + _LOOK_AHEAD, tokens)
+        for place in range(start + 1, until, _LOOK_AHEAD):
+            stop = min(place + _LOOK_AHEAD, until)
             before = vectors[place - 1 : stop - 1] @ self._lower[2]
             ends = self._maxout(current[place:stop] + before + first) @ weights + bias > 0
             if ends.any():
                 return place + int(ends.argmax()) + 1
-        return tokens
+        return until if until == len(vectors) else None
 
     def _maxout(self, sums: Matrix) -> Matrix:
         best = sums[:, : self._hidden]

@@ -10,8 +10,9 @@ Source: spaCy 3.8.18, `Tokenizer._tokenize_affixes` (pieces, and which space bel
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import compress
 from typing import Any
 
 import numpy as np
@@ -44,13 +45,54 @@ _Features = tuple[int, ...]  # ids of norm, prefix, suffix and shape
 
 
 @dataclass(frozen=True, slots=True)
+class Reach:
+    """What of a text is looked up: the words at some characters, and tokens around each.
+
+    Attributes:
+        places: the characters, in order, at least one.
+        before: tokens before each of these whose surroundings are complete.
+        behind: tokens behind it.
+        seen: tokens before and behind all of these, which are their surroundings.
+    """
+
+    places: Sequence[int]
+    before: int
+    behind: int
+    seen: int
+
+    def around(self, starts: Sequence[int], *, seen: int) -> NDArray[np.bool_]:
+        """Return which of the parts that start at these characters are within reach of a place, and so many more."""
+        own = np.searchsorted(starts, self.places, side="right") - 1
+        edges = np.zeros(len(starts) + 1, dtype=np.int32)
+        np.add.at(edges, np.maximum(own - self.before - seen, 0), 1)
+        np.add.at(edges, np.minimum(own + self.behind + seen + 1, len(starts)), -1)
+        return np.cumsum(edges[:-1]) > 0
+
+
+@dataclass(frozen=True, slots=True)
 class Tokens:
-    """The tokens of one text: `starts` and `ends` in characters, one row of `vectors` each, `spaces` for whitespace."""
+    """The tokens of one text, or those within reach of some of its characters.
+
+    Attributes:
+        starts: in characters.
+        ends: in characters, one past the last.
+        vectors: one row each.
+        spaces: which are whitespace.
+        unsure: whose surroundings are not complete; None if all are here.
+    """
 
     starts: list[int]
     ends: list[int]
     vectors: Matrix
     spaces: NDArray[np.bool_]
+    unsure: NDArray[np.bool_] | None = None
+
+    def until(self, token: int) -> int:
+        """Return the next token after this one whose surroundings are not complete, or how many tokens there are."""
+        if self.unsure is None:
+            return len(self.starts)
+        rest = self.unsure[token:]
+        return token + int(rest.argmax()) if rest.any() else len(self.starts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,9 +187,15 @@ class WordTable:
         self._exceptions = frozenset(run.lower() for rule in pipeline.tokenizer.rules for run in _RUN.findall(rule))
         self._norm = pipeline.vocab.lex_attr_getters[attrs.NORM]
 
-    def look_up(self, text: str) -> Tokens:
-        """Return the tokens of a text of at most a few thousand characters."""
+    def look_up(self, text: str, reach: Reach | None = None) -> Tokens:
+        """Return the tokens of a text of at most a few thousand characters, or those within reach."""
         pieces = list(_pieces(text))
+        if reach:
+            near = reach.around([offset for offset, _ in pieces], seen=reach.seen)
+            if near.all():
+                reach = None
+            else:
+                pieces = list(compress(pieces, near.tolist()))
         tokens_of = self._known({piece for _, piece in pieces}, len(text))
         starts, ends, rows = [], [], []
         for offset, piece in pieces:
@@ -155,7 +203,17 @@ class WordTable:
                 starts.append(offset + start)
                 ends.append(offset + end)
                 rows.append(row)
-        return Tokens(starts, ends, self._rows[rows], self._is_space[rows])
+        if reach is None:
+            return Tokens(starts, ends, self._rows[rows], self._is_space[rows])
+        near = reach.around(starts, seen=reach.seen)
+        chosen = np.array(rows)[near]
+        return Tokens(
+            list(compress(starts, near.tolist())),
+            list(compress(ends, near.tolist())),
+            self._rows[chosen],
+            self._is_space[chosen],
+            ~reach.around(starts, seen=0)[near],
+        )
 
     def _known(self, pieces: set[str], most_tokens: int) -> dict[str, tuple[_Token, ...]]:
         """Return the tokens of each piece, after learning those that are new."""

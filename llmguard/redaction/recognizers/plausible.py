@@ -5,7 +5,7 @@ import re
 
 from llmguard.redaction.recognizers.address_words import STATES
 from llmguard.redaction.recognizers.gazetteers import is_given_name
-from llmguard.redaction.recognizers.names import UPPER, is_name
+from llmguard.redaction.recognizers.names import AMBIGUOUS_NAMES, UPPER, is_name
 from llmguard.redaction.recognizers.vocabulary import NOT_NAMES, PARTICLES
 
 _PLACE = re.compile(rf"[{UPPER}][^\W\d_]*[.'’]?(?:[ \-'’./]{{1,2}}(?:[^\W\d_]+[.'’]?|\d{{1,2}}(?![\w])))*")
@@ -45,17 +45,49 @@ _CODE_LINE = re.compile(
     r"|[\w.\[\]\"']+ ?(?:[+\-*/|]?=|:=) ?\S|[\w.]+\(.*[):,]\s*$|>>>|\.\. |:\w+:|[{}\])(]+[;,]?$)|;\s*$|\{\s*$|=>|->|::|&&|\|\|"
 )
 
+JUDGED = frozenset({"PERSON", "LOCATION", "NRP"})  # every other entity passes
+_CAPITAL_WORD = re.compile(r"[^\Wa-z\d_]\w*(?:['’./-][^\W_]+)*")  # or one with letters beyond ASCII
+_JOINT = re.compile(r"[./-]")
+_SMALL_PAIR = re.compile(r"(?<![^\W\d_])([^\W\d_]+)(?=[^\S\n]+([^\W\d_]+))")
+
+
+def possible_places(text: str) -> list[int]:
+    """Return where words begin of which every span holds one that `plausible` lets stand as one of `JUDGED`.
+
+    These are words with a capital that are not known as something else, and in a line in small letters any two words.
+    """
+    places = []
+    for match in _CAPITAL_WORD.finditer(text):
+        word, start = match.group(), match.start()
+        if len(word) == 1 or word.islower():
+            continue
+        if not _is_known(word.lower()) or word in AMBIGUOUS_NAMES or text[start - 1 : start].isalnum():
+            places.append(start)
+    start = 0
+    for line in text.split("\n"):
+        if line.islower():
+            for pair in _SMALL_PAIR.finditer(line):
+                if pair[1] not in NOT_NAMES and pair[2] not in NOT_NAMES:
+                    places += (start + pair.start(1), start + pair.start(2))
+        start += len(line) + 1
+    return sorted(places)
+
+
+def _is_known(word: str) -> bool:
+    """Say whether a word, and all that it is joined of, stand in no name."""
+    return word in NOT_NAMES and (word.isalpha() or NOT_NAMES.issuperset(_JOINT.split(word)))
+
 
 def plausible(entity_type: str, text: str, start: int, end: int) -> bool:
     """Say whether an NER finding may stand as this entity in its surroundings.
 
     Args:
-        entity_type: PERSON and LOCATION are judged; every other entity passes.
+        entity_type: those of `JUDGED` are judged; every other entity passes.
         text: the whole text.
         start: first character of the finding.
         end: one past its last character.
     """
-    if entity_type not in {"PERSON", "LOCATION", "NRP"}:
+    if entity_type not in JUDGED:
         return True
     value = _TAIL.sub("", _HEAD.sub("", text[start:end]))
     if len(value) < _SHORTEST or "\n" in value or _touches_code(text, start, end):
@@ -74,6 +106,8 @@ def plausible(entity_type: str, text: str, start: int, end: int) -> bool:
 
 def _is_person(value: str, line: str) -> bool:
     parts = value.split()
+    if not any(map(str.isalpha, value)):
+        return False  # flags and hearts
     if value.islower() and not line.islower():
         return False  # who writes capitals elsewhere writes them in names
     if value.islower():  # chat in small letters: a name of two words may stand, one word may be anything
@@ -91,7 +125,7 @@ def _is_place(value: str) -> bool:
     if _PLACE.fullmatch(value) is None or value.lower() in NOT_NAMES or value == "NaN":
         return False
     words = [word.strip(".'’").lower() for word in value.split()]
-    return not all(word in NOT_NAMES for word in words) and not (value.isupper() and "_" in value)
+    return not all(word in NOT_NAMES or word[:1].isdigit() for word in words) and not (value.isupper() and "_" in value)
 
 
 def _touches_code(text: str, start: int, end: int) -> bool:

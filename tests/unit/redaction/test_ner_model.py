@@ -7,6 +7,7 @@ import pytest
 from llmguard.redaction.deadline import Deadline, DeadlineExceeded
 from llmguard.redaction.ner import ModelMissing, NerModel
 from llmguard.redaction.ner_words import WordTable
+from llmguard.redaction.recognizers.plausible import plausible, possible_places
 from tests.support.analyzers import the_language_model
 from tests.support.corpus import texts
 from tests.support.thorough import tries
@@ -69,6 +70,35 @@ def test_another_architecture_is_left_to_spacy_with_the_same_findings(spacy_itse
 def test_only_the_entities_sought_are_proposed():
     model = the_language_model()
     assert {one.entity_type for one in model.propose(PROSE[0], {"PERSON"}, Deadline(60))} == {"PERSON"}
+
+
+def test_near_possible_places_all_is_proposed_that_would_stand():
+    model = the_language_model()
+
+    for text in texts(tries(40, 300), seed=6):
+        whole = model.propose(text, {"PERSON", "LOCATION"}, Deadline(60))
+        near = model.propose(text, {"PERSON", "LOCATION"}, Deadline(60), near=possible_places)
+
+        assert _standing(near, text) == _standing(whole, text)
+
+
+def _standing(candidates, text):
+    return [
+        (one.start, one.end, one.entity_type)
+        for one in candidates
+        if plausible(one.entity_type, text, one.start, one.end)
+    ]
+
+
+def test_an_entity_that_goes_on_far_behind_a_place_is_found_whole():
+    model = the_language_model()
+    text = "We met people. " * 20 + "It is the Lake of the small and the great and the old Woods of Ontario, they said."
+    whole = model.propose(text, {"LOCATION"}, Deadline(60))
+
+    for place in (one.start for one in whole):
+        near = model.propose(text, {"LOCATION"}, Deadline(60), near=lambda _, place=place: [place])
+
+        assert [one for one in whole if one.start <= place < one.end][0] in near  # noqa: RUF015  # fails readably
 
 
 def test_words_are_forgotten_beyond_the_bound_and_learnt_again(monkeypatch, spacy_itself):

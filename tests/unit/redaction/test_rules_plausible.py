@@ -1,11 +1,14 @@
 """What the language model may call a person or a place."""
+# ruff: noqa: SIM905  # lists of words read better without quotes
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from llmguard.redaction.recognizers.cards import is_card, passes_luhn
 from llmguard.redaction.recognizers.names import is_name
 from llmguard.redaction.recognizers.national_ids import is_chinese_id, is_cpf, is_nir
-from llmguard.redaction.recognizers.plausible import plausible
+from llmguard.redaction.recognizers.plausible import JUDGED, plausible, possible_places
 from llmguard.redaction.recognizers.secret_quality import is_password, is_random
 
 
@@ -74,6 +77,31 @@ def test_places_are_judged_by_their_form_and_surroundings(marked, verdict):
     if marked.startswith("«Keyword»"):
         verdict = False  # a word of code, in the vocabulary
     assert judged("LOCATION", marked) is verdict
+
+
+_PIECES = st.sampled_from(
+    """
+    The Berlin berlin don't Don't smith john New York Python 2.0 A. I node.js Bert-base Client-Server É été 日本 Ärger ❤
+    St.Mary McDonald iPhone fooBar foo_Bar O'Neil UTF-8 US April May Today's van de , . - : ( " # 19 return = name
+    """.split()
+)
+_TEXTS = st.lists(st.one_of(_PIECES, st.sampled_from([" ", " ", " ", "\n", "  "])), max_size=24).map("".join)
+
+
+@given(_TEXTS, st.data())
+def test_what_passes_stands_beside_a_possible_place(text, data):
+    start = data.draw(st.integers(0, len(text)))
+    end = data.draw(st.integers(start, len(text)))
+
+    passes = [entity for entity in JUDGED if plausible(entity, text, start, end)]
+
+    first = start - len(text[:start].split(" ")[-1].split("\n")[-1])
+    assert not passes or any(first <= place < end for place in possible_places(text))
+
+
+def test_hearts_and_versions_are_neither_people_nor_places():
+    assert not plausible("PERSON", "thank you ❤️ all", 10, 12)
+    assert not plausible("LOCATION", "since Python 2.0 it", 6, 16)
 
 
 def test_other_entities_are_not_judged():
