@@ -24,6 +24,4 @@ class SystemClock:
         """Return the current instant, aware and in UTC."""
         return datetime.now(UTC)
 
-    def ticks(self) -> int:
-        """Return nanoseconds of the monotonic clock."""
-        return time.monotonic_ns()
+    ticks = staticmethod(time.monotonic_ns)  # read some twenty times a request

@@ -12,7 +12,7 @@ import math
 import os
 import re
 from collections.abc import Iterator, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -270,6 +270,7 @@ def _load(name: str, folder: Path) -> tiktoken.Encoding:
     return encoding
 
 
+@lru_cache(maxsize=1_024)
 def _known_encoding(target: str) -> str | None:
     """Return the bundled encoding that tiktoken names for an OpenAI target; None for targets it does not know."""
     try:

@@ -14,6 +14,7 @@ from llmguard.domain.quota import Amount
 from llmguard.domain.trace import CostBasis
 from llmguard.providers.tokens import generated_texts
 
+_NONE: Final[Mapping[str, Any]] = {}
 _TIERS: Final[tuple[ServiceTier, ...]] = ("flex", "priority", "batch")
 _MOST_TOKENS: Final = 1_000_000_000  # no model reads or writes more in one call; beyond is garbage
 
@@ -97,6 +98,8 @@ def _cache_writes(usage: JsonObject, details: Mapping[str, Any]) -> tuple[int, i
 
 def _parts(whole: int, *parts: int) -> tuple[int, ...]:
     """Return the parts cut so that together they are at most the whole: no token is counted, or billed, twice."""
+    if not any(parts):
+        return parts
     left, cut = whole, []
     for part in parts:
         cut.append(min(part, left))
@@ -106,7 +109,7 @@ def _parts(whole: int, *parts: int) -> tuple[int, ...]:
 
 def _service_tier(value: Any) -> ServiceTier:  # Any: not checked yet
     """Return the tier that answered. Scale tier is paid by another contract; its calls count as standard here."""
-    return next((tier for tier in _TIERS if tier == value), "standard")
+    return "standard" if value is None else next((tier for tier in _TIERS if tier == value), "standard")
 
 
 def owed_for(
@@ -186,16 +189,18 @@ def _writes(delta: Any) -> bool:  # Any: not checked yet
 
 def _details(usage: Mapping[str, Any], *names: str) -> Mapping[str, Any]:  # Any: not checked yet
     for name in names:
-        if isinstance(usage.get(name), dict):
-            found: Mapping[str, Any] = usage[name]
+        found = usage.get(name)
+        if isinstance(found, dict):
             return found
-    return {}
+    return _NONE
 
 
 def _first_tokens(*values: Any) -> int:  # Any: not checked yet
-    return next((tokens for tokens in map(_tokens, values) if tokens is not None), 0)
+    for value in values:
+        if type(value) is int and 0 <= value <= _MOST_TOKENS:
+            return value
+    return 0
 
 
 def _tokens(value: Any) -> int | None:  # Any: not checked yet
-    is_count = isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MOST_TOKENS
-    return value if is_count else None
+    return value if type(value) is int and 0 <= value <= _MOST_TOKENS else None  # true and false are no figures

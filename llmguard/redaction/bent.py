@@ -12,7 +12,7 @@ and whether a tail can still become a match is answered here too, beside the gra
 
 import re
 from bisect import bisect_left
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from llmguard.redaction.entries import Entry
@@ -58,7 +58,7 @@ def bracketed_types(text: str) -> set[str]:
 class BentPlaceholders:
     """What recognises the placeholders of one vault."""
 
-    __slots__ = ("_alone", "_by_code", "_has_numbers", "_keys", "_lengths", "_starts")
+    __slots__ = ("_alone", "_begun", "_by_code", "_lengths", "_typed_types")
 
     def __init__(self, entries: Collection[Entry], *, typed_types: Collection[str] = ()) -> None:
         """Prepare for these entries.
@@ -67,15 +67,12 @@ class BentPlaceholders:
             entries: what the vault holds.
             typed_types: types whose `<TYPE>` the caller wrote: such a text in the answer is the caller's own.
         """
+        self._typed_types = typed_types
         self._by_code = {entry.code: entry for entry in entries}
         self._lengths = sorted({len(code) for code in self._by_code}, reverse=True)
-        self._alone = _only_values(entries, typed_types)
-        self._has_numbers = any(entry.number for entry in entries)
-        codes = [code.lower() for code in self._by_code]
-        typed = [_letters(entry.entity_type[:LONGEST_TYPE]) + entry.code.lower() for entry in entries]
-        self._keys = sorted({*codes, *typed})
-        firsts = {key[0] for key in self._keys}
-        self._starts = _OPEN_CHARACTERS | firsts | {first.upper() for first in firsts}
+        # Made when they are needed: most answers hold no bracket, and only streams grow.
+        self._alone: dict[str, Entry] | None = None
+        self._begun: _Beginnings | None = None
 
     def replace(self, text: str, *, json: bool = False) -> str:
         """Return a whole text with the values put back.
@@ -97,7 +94,7 @@ class BentPlaceholders:
             json: as in `replace`.
             final: nothing follows: the tail is empty.
         """
-        if not final and self._starts.isdisjoint(text) and '"' not in text:
+        if not final and self._beginnings.starts.isdisjoint(text) and '"' not in text:
             return text, ""
         done: list[str] = []
         at = 0
@@ -118,9 +115,11 @@ class BentPlaceholders:
 
     def _matches(self, text: str) -> Iterable[Match]:
         coded = self._coded(text) if _CODE_RUN.search(text) else ()
-        if not self._alone or _OPEN_CHARACTERS.isdisjoint(text):
+        if _OPEN_CHARACTERS.isdisjoint(text):
             return coded
-        return sorted((*coded, *self._uncoded(text)), key=_place)
+        if self._alone is None:
+            self._alone = _only_values(self._by_code.values(), self._typed_types)
+        return sorted((*coded, *self._uncoded(text, self._alone)), key=_place) if self._alone else coded
 
     def _coded(self, text: str) -> Iterator[Match]:
         floor = 0
@@ -145,9 +144,10 @@ class BentPlaceholders:
                 return entry
         return None
 
-    def _uncoded(self, text: str) -> Iterator[Match]:
+    @staticmethod
+    def _uncoded(text: str, alone: Mapping[str, Entry]) -> Iterator[Match]:
         for match in _TYPE_ALONE.finditer(text):
-            entry = self._alone.get(_as_type(match[1]))
+            entry = alone.get(_as_type(match[1]))
             if entry is not None and match.end() - match.start() <= _LONGEST_BRACKETED:
                 yield Match(match.start(), match.end(), entry)
 
@@ -162,9 +162,10 @@ class BentPlaceholders:
 
     def _growing_from(self, text: str, begin: int, last: int, *, json: bool) -> int | None:
         """Return the first place, from begin to last, from where the rest of the text may become a longer match."""
-        quotes = json and self._has_numbers
+        starts, has_numbers = self._beginnings.starts, self._beginnings.has_numbers
+        quotes = json and has_numbers
         for at in range(max(begin, len(text) - LONGEST_MATCH + 1), min(last + 1, len(text))):
-            if (text[at] in self._starts or (quotes and text[at] == '"')) and self._may_grow(text[at:], quotes=quotes):
+            if (text[at] in starts or (quotes and text[at] == '"')) and self._may_grow(text[at:], quotes=quotes):
                 return at
         return None
 
@@ -180,8 +181,32 @@ class BentPlaceholders:
         letters = _letters(_ESCAPE_BEGUN_AT_END.sub("", rest))
         if not letters:
             return opened is not None
-        place = bisect_left(self._keys, letters)
-        return place < len(self._keys) and self._keys[place].startswith(letters)
+        keys = self._beginnings.keys
+        place = bisect_left(keys, letters)
+        return place < len(keys) and keys[place].startswith(letters)
+
+    @property
+    def _beginnings(self) -> "_Beginnings":
+        if self._begun is None:
+            self._begun = _beginnings_of(self._by_code.values())
+        return self._begun
+
+
+class _Beginnings(NamedTuple):
+    """What a placeholder may begin with: all of its letters, sorted, the first character; and if any is a number."""
+
+    keys: list[str]
+    starts: frozenset[str]
+    has_numbers: bool
+
+
+def _beginnings_of(entries: Collection[Entry]) -> _Beginnings:
+    codes = [entry.code.lower() for entry in entries]
+    typed = [_letters(entry.entity_type[:LONGEST_TYPE]) + entry.code.lower() for entry in entries]
+    keys = sorted({*codes, *typed})
+    firsts = {key[0] for key in keys}
+    starts = _OPEN_CHARACTERS | firsts | {first.upper() for first in firsts}
+    return _Beginnings(keys, starts, any(entry.number for entry in entries))
 
 
 def _only_values(entries: Collection[Entry], typed_types: Collection[str]) -> dict[str, Entry]:

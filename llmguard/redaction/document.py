@@ -55,6 +55,8 @@ STRUCTURAL_PARAMETERS = frozenset(
 )
 _UNREAD = {("seed", int), ("previous_response_id", str)}  # the door lets only ids through as the latter
 _SCHEMA_PARAMETERS = frozenset({"tools", "functions", "response_format", "tool_choice", "function_call"})
+_MEMBERS = frozenset({"content", "refusal", "tool_calls", "function_call", "name", "audio"})  # null says nothing
+_ROLES = ("user", "assistant", "system", "tool", "developer", "function")
 _IMAGES = frozenset({"image_url", "image", "source"})
 _MEDIA = {  # by the type of a part: where it carries what nobody can read here
     "image_url": _IMAGES,
@@ -107,9 +109,12 @@ def message_units(message: JsonObject, path: Path, *, sent: bool = True) -> list
     units: list[Unit] = []
     rest = Lines()
     for name, value in message.items():
+        if value is None and name in _MEMBERS:
+            continue
         place = (*path, name)
         if name == "role":
-            read_structure(value, place, name, rest)
+            if value not in _ROLES:
+                read_structure(value, place, name, rest)
             continue
         if name == "content":
             units += _content_units(value, place, sent=sent)
@@ -287,7 +292,7 @@ def _read_body(body: JsonObject, path: Path, rest: Lines, repeated: dict[tuple[s
             _read_repeated(name, value, (*path, name), rest, repeated)
         elif name == "usage":
             read_structure(value, (*path, name), name, rest)
-        elif name != "created" or value not in _SECONDS:
+        elif name != "created" or type(value) is not int or value not in _SECONDS:
             read_any(value, (*path, name), name, rest)
 
 

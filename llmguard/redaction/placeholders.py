@@ -175,6 +175,8 @@ def mask(text: str, spans: Sequence[tuple[int, int]]) -> str:
 
     Else `<EMAIL_ADDRESS_…>` is read as a label of what follows, and its letters as a name.
     """
+    if not spans:
+        return text
     parts: list[str] = []
     at = 0
     for start, end in spans:

@@ -245,22 +245,22 @@ async def _beside_the_loop(work: Callable[[], T], *, when: bool) -> T:
 def _is_large(document: Any) -> bool:  # JSON of any shape
     """Return whether reading a document would hold up the event loop, without reading much of it."""
     left = _INLINE_CHARACTERS
-    nodes = [document]
-    while nodes and left > 0:
-        node = nodes.pop()
-        left -= _NODE
-        kind = type(node)
-        if kind is str:
-            left -= len(node)
-        elif kind is dict:
-            if len(node) * _NODE > left:
-                return True
+    nodes = [[document]]
+    for node in nodes:  # and what is found in them meanwhile
+        left -= len(node) * _NODE
+        if left <= 0:
+            return True
+        if type(node) is dict:
             left -= len("".join(node))
-            nodes += node.values()
-        elif kind is list:
-            if len(node) * _NODE > left:
-                return True
-            nodes += node
+            members = node.values()
+        else:
+            members = node
+        for member in members:
+            kind = type(member)
+            if kind is str:
+                left -= len(member)
+            elif kind is dict or kind is list:
+                nodes.append(member)
     return left <= 0
 
 
@@ -271,6 +271,8 @@ def _visible(units: list[Unit], rules: Profile) -> tuple[list[Unit], list[list[t
 
 
 def _read(text: str) -> _Read:
+    if text.isascii():
+        return text, None
     folded = fold(text)
     return plain(text if folded is None else folded.text), folded
 

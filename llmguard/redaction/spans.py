@@ -34,7 +34,7 @@ def spans_of(unit: Unit, findings: Sequence[Finding], closed: Sequence[tuple[int
     for finding in findings:
         for slot in unit.slots_in(finding.start, finding.end):
             inner = max(finding.start, slot.start), min(finding.end, slot.end)
-            for start, end in _outside(*inner, closed):
+            for start, end in _outside(*inner, closed) if closed else (inner,):
                 span = cut_to_slot(unit, start, end, finding.entity_type, slot)
                 if span is not None and (not spans or span.start >= spans[-1].end):
                     spans.append(span)
@@ -46,8 +46,9 @@ def cut_to_slot(unit: Unit, start: int, end: int, entity_type: str, slot: Slot) 
     if slot.form == "number":
         return Span(slot.start, slot.end, entity_type, slot)
     text = unit.text[start:end]
-    start += len(text) - len(text.lstrip())
-    end -= len(text) - len(text.rstrip())
+    if text[:1].isspace() or text[-1:].isspace():
+        start += len(text) - len(text.lstrip())
+        end -= len(text) - len(text.rstrip())
     if not any(map(str.isalnum, text)) or (entity_type == PERSON and is_title(text.strip())):
         return None
     return Span(start, end, entity_type, slot)

@@ -163,11 +163,12 @@ def text_units(path: Path, source: str) -> list[Unit]:
 
 def whole_unit(one: Field) -> list[Unit]:
     r"""Return the unit of a field that is read as it is, with what is written as `\uXXXX` written out."""
-    length = len(one.source)
-    if "\\u" in one.source and (unescaped := unescape(one.source)) is not None:
+    source = one.source
+    length = len(source)
+    if "\\u" in source and (unescaped := unescape(source)) is not None:
         text, places = unescaped
         return [Unit(text, [Slot(one, 0, len(text), "escaped", 0, length, places)])]
-    return [Unit(one.source, [Slot(one, 0, length, "plain", 0, length)])] if one.source.strip() else []
+    return [Unit(source, [Slot(one, 0, length, "plain", 0, length)])] if source and not source.isspace() else []
 
 
 def json_units(one: Field) -> list[Unit] | None:
@@ -208,11 +209,13 @@ def add_text(label: str, one: Field, lines: Lines) -> None:
 
 def read_any(node: Any, path: Path, label: str, lines: Lines) -> None:  # JSON of any shape
     """Read every leaf and key of a value of which nothing is known."""
+    if node is None:
+        return
     match node:
         case str():
             if not (path[-1] in _IDS and is_token(node)):
                 add_text(label, Field(path, node), lines)
-        case bool() | None:
+        case bool():
             return
         case int() | float():
             _read_number(node, path, label, lines)
@@ -227,6 +230,8 @@ def read_any(node: Any, path: Path, label: str, lines: Lines) -> None:  # JSON o
 
 def read_structure(node: Any, path: Path, label: str, lines: Lines) -> None:  # JSON of any shape
     """Read what does not have the shape of structure: texts that are no token, large numbers, keys like data."""
+    if type(node) is int and -LARGE_NUMBER < node < LARGE_NUMBER:  # as most of it is
+        return
     match node:
         case str():
             if not is_token(node):
@@ -306,7 +311,7 @@ def _read_word(word: str, value: Any, place: Path, label: str, lines: Lines) -> 
 
 def read_key(key: str, path: Path, lines: Lines) -> None:
     """Read a key of the object at a path, if it looks like data."""
-    if looks_like_data(key):
+    if key not in _API_WORDS and looks_like_data(key):
         lines.add("", key, Slot(Field((*path, key), key, "key"), 0, 0, "key", 0, len(key)))
 
 
