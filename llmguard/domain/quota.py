@@ -1,16 +1,18 @@
-"""Amounts that are held and settled, and how an app stands against all limits that count for it."""
+"""Amounts that are held and settled, and how an app stands against all limits that count for it.
+
+What each request makes several of is a named tuple: a frozen dataclass takes three times as long to make.
+"""
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from llmguard.domain.errors import Refusal
 
 LimitName = Literal["requests_per_minute", "tokens_per_minute", "tokens_per_day", "tokens_per_month", "usd_per_month"]
 
 
-@dataclass(frozen=True, slots=True)
-class Amount:
+class Amount(NamedTuple):
     """What a request takes from its quota."""
 
     requests: int
@@ -18,8 +20,7 @@ class Amount:
     nano_usd: int
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(NamedTuple):
     """One limit of a scope: `used` is settled, `held` is reserved; USD limits are in nano-dollars.
 
     Attributes:

@@ -6,7 +6,7 @@ Settling (7) and tracing (9) belong to the record, which is left exactly once wh
 """
 
 from collections.abc import AsyncGenerator, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from llmguard.domain.catalog import Caller, Preset, Registry
 from llmguard.domain.chat import ChatRequest, JsonObject, Usage
@@ -53,7 +53,7 @@ async def govern(services: Services, record: Record, incoming: Incoming) -> Asyn
         request = incoming.parse()  # 0: not before somebody known asks for it
         preset = resolve(services, record, registry, caller, request)  # 2
         decision = decided(record, caller, preset, request)  # 3
-        asked = replace(request, parameters=decision.parameters)
+        asked = request.but(request.messages, decision.parameters, request.inputs)
         if services.ledger.has_refused(caller.app):
             await refuse_used_up(services, caller.app, preset, decision, compose(preset, asked))  # 5, ahead of its time
         redacted = await redact(services, record, caller, preset, asked)  # 4
@@ -160,7 +160,7 @@ async def reserve(
     def amount(max_tokens: int) -> Amount:
         usage = Usage(input_tokens, max_tokens * choices)
         most = most_amount(decision.models, usage, body.get("service_tier"))
-        return replace(most, nano_usd=most.nano_usd + spare)
+        return most._replace(nano_usd=most.nano_usd + spare) if spare else most
 
     most = amount(asked)
     lowest = most if least == asked else amount(least)

@@ -119,6 +119,7 @@ class Recorder:
         """Wait until every record that was opened and left is written."""
         while self._finishing:
             await asyncio.wait(self._finishing)
+        self.metrics.flush()
 
 
 class Record(AbstractAsyncContextManager["Record"]):

@@ -18,6 +18,7 @@ from llmguard.policy.parameters import (
     MAX_TOKENS,
     PARAMETER,
     PREVIOUS_RESPONSE,
+    TOOL_PARAMETERS,
     Violation,
     asks_nothing,
     is_keepable,
@@ -356,7 +357,7 @@ def asked_facts(request: ChatRequest, presets: Container[str], words: Container[
     model = _MODEL.fullmatch(request.model)
     facts: JsonObject = {"model": request.model if model and model[1] in presets else None}
     tools: dict[str, list[str]] = {}
-    for parameter, name in tool_names(request.parameters):
+    for parameter, name in () if TOOL_PARAMETERS.isdisjoint(request.parameters) else tool_names(request.parameters):
         tools.setdefault(parameter, []).append(name if name in words else "?")
     parameters: JsonObject = {}
     for name, value in request.parameters.items():

@@ -14,7 +14,7 @@ MAX_TOKENS = "max_tokens"
 PARAMETER = re.compile(r"[a-z][a-z_.]{0,39}")  # OpenAI's names look so; anything else could be somebody's data
 _LONGEST_SHOWN = 8
 _SYNONYMS = {"max_completion_tokens": MAX_TOKENS}
-_TOOL_PARAMETERS = frozenset({"tools", "tool_choice", "parallel_tool_calls", "functions", "function_call"})
+TOOL_PARAMETERS = frozenset({"tools", "tool_choice", "parallel_tool_calls", "functions", "function_call"})
 
 PREVIOUS_RESPONSE = "previous_response_id"
 SHORTEST_ANSWER_TOKENS = 16  # less is no answer to anybody
@@ -88,7 +88,7 @@ def settle_parameters(preset: Preset, asked: JsonObject, spoken: Mapping[str, st
         if name in preset.extra_parameters or _is_state(preset, name):
             parameters[name] = value
             continue
-        if name in _TOOL_PARAMETERS:
+        if name in TOOL_PARAMETERS:
             if preset.tools != "forbidden" and (has_tools(asked) or asks_for_tools(asked, name)):  # else see `rules.py`
                 parameters[name] = value
             continue
@@ -142,7 +142,7 @@ def asks_for_tools(asked: JsonObject, name: str) -> bool:
 
 def tool_violations(preset: Preset, parameters: JsonObject) -> Iterator[Violation]:
     """Yield what the request asks of tools that the preset does not allow."""
-    if preset.tools == "allowed":
+    if preset.tools == "allowed" or TOOL_PARAMETERS.isdisjoint(parameters):
         return
     if preset.tools == "forbidden":
         for parameter in ("tools", "functions", "tool_choice", "function_call", "parallel_tool_calls"):

@@ -27,6 +27,8 @@ from llmguard.domain.chat import JsonObject
 # Source: OpenAI cookbook, "How to count tokens with tiktoken", section 6 (read 2026-11).
 TOKENS_PER_MESSAGE: Final = 3
 TOKENS_PER_NAME: Final = 1
+TOKENS_OF_ROLE: Final = 1  # each of these is one token, in both encodings
+_ROLES: Final = ("user", "assistant", "system", "tool", "developer", "function")
 TOKENS_OF_REPLY: Final = 3
 
 # One part that is not text. A 1024x1024 image at high detail is 765 tokens for gpt-4o; larger ones are scaled to at
@@ -189,7 +191,9 @@ class TokenCounter:
     def _count_fields(self, message: JsonObject, target: str) -> int:
         total = TOKENS_PER_NAME if message.get("name") else 0
         for name, value in message.items():
-            if isinstance(value, str):
+            if name == "role" and value in _ROLES:
+                total += TOKENS_OF_ROLE
+            elif isinstance(value, str):
                 total += self.count_tokens(value, target)
             elif name == "content" and isinstance(value, list):
                 total += sum(self._count_part(part, target) for part in value)

@@ -4,7 +4,7 @@ And what is owed by it: early and incredible figures are not the last word.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from llmguard.domain.catalog import Model
@@ -133,7 +133,7 @@ def owed_for(
     usage = reported
     if stream and not final:
         most_input, most_output = max(reported.input_tokens, input_tokens), max(reported.output_tokens, count())
-        usage = replace(reported, input_tokens=most_input, output_tokens=most_output)
+        usage = reported._replace(input_tokens=most_input, output_tokens=most_output)
     if usage.total_tokens > IMPLAUSIBLE_FACTOR * held.tokens and usage.total_tokens > IMPLAUSIBLE_FACTOR * (
         input_tokens + count()
     ):

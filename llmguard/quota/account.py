@@ -8,7 +8,6 @@ more. The price: after a clock that was ahead, windows stand still until real ti
 """
 
 from bisect import bisect_left
-from collections.abc import Iterator
 
 import msgspec
 
@@ -115,15 +114,14 @@ class Account(msgspec.Struct, array_like=True):
             window.held.take(held)
             window.used.add(actual)
 
-    def _windows_of(self, instant: Instant) -> Iterator[Window | Period]:
+    def _windows_of(self, instant: Instant) -> list[Window | Period]:
+        windows: list[Window | Period] = []
         second = slot_start(instant)
         slots = self.slots
         place = len(slots) - 1  # nearly always the last one
         if place >= 0 and slots[place].start != second:
             place = bisect_left(slots, second, key=lambda slot: slot.start)
         if 0 <= place < len(slots) and slots[place].start == second:
-            yield slots[place]
-            yield self.minute
-        for period in (self.day, self.month):
-            if period.start <= instant < period.end:
-                yield period
+            windows += slots[place], self.minute
+        windows += [period for period in (self.day, self.month) if period.start <= instant < period.end]
+        return windows

@@ -106,8 +106,8 @@ class Ledger:
             Fault: `ledger_unavailable`; nothing is held.
             ValueError: the amount is negative or absurd, or the hold id is taken.
         """
-        for amount in (most, least or most):
-            if not all(map(_is_countable, (amount.requests, amount.tokens, amount.nano_usd))):
+        for amount in (most,) if least is None or least is most else (most, least):
+            if not all(map(_is_countable, amount)):
                 raise ValueError(f"{amount} cannot be reserved.")
         result = await self._started.reserve(Reserve(hold_id, _claims(app), most, self._worker, least, steps))
         match result:
@@ -196,11 +196,7 @@ def _orphan(hold: OpenHold) -> Orphan:
 
 def _chargeable(actual: Amount, held: Amount) -> Amount:
     """Return the actual amount, with each quantity that cannot be true replaced by the one that was held."""
-    return Amount(
-        _plausible(actual.requests, held.requests),
-        _plausible(actual.tokens, held.tokens),
-        _plausible(actual.nano_usd, held.nano_usd),
-    )
+    return actual if all(map(_is_countable, actual)) else Amount(*map(_plausible, actual, held))
 
 
 def _plausible(actual: int, held: int) -> int:

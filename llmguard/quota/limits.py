@@ -8,6 +8,7 @@ registry holds from the next reservation on; what was granted on top comes with 
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import lru_cache
 
 from llmguard.domain.catalog import Quota
 from llmguard.domain.quota import Amount, LimitName, Standing
@@ -21,6 +22,15 @@ NOTHING_RAISED: Raised = {}
 _HELD_OPENS_AFTER = SECOND  # requests in flight end at any moment
 _NEVER = float("inf")
 _NOT_EVEN_THE_LEAST = -1
+# Where in an amount the quantity stands that a limit counts.
+_PLACES: dict[LimitName, int] = {
+    "requests_per_minute": 0,
+    "tokens_per_minute": 1,
+    "tokens_per_day": 1,
+    "tokens_per_month": 1,
+    "usd_per_month": 2,
+}
+_to_datetime = lru_cache(maxsize=1_024)(to_datetime)  # all that ask within a second, or a day, get the same ends
 
 
 def limits_of(quota: Quota) -> tuple[tuple[LimitName, int | None], ...]:
@@ -36,26 +46,27 @@ def limits_of(quota: Quota) -> tuple[tuple[LimitName, int | None], ...]:
 
 def quantity_of(amount: Amount, name: LimitName) -> int:
     """Return what the amount takes from the limit of this name."""
-    if name == "requests_per_minute":
-        return amount.requests
-    return amount.nano_usd if name == "usd_per_month" else amount.tokens
+    return amount[_PLACES[name]]
 
 
 def standings(account: Account, claim: Claim, raised: Raised = NOTHING_RAISED) -> tuple[Standing, ...]:
     """Return how a rolled account stands against each limit that exists, shortest window first."""
+    scope, zone = claim.scope, claim.quota.time_zone
     return tuple(
-        Standing(
-            name, limit, used, held, _resets_at(account, name), claim.scope, raised.get(name, 0), claim.quota.time_zone
-        )
-        for name, limit, used, held in _in_force(account, claim, raised)
+        [
+            Standing(name, limit, used, held, _resets_at(account, name), scope, raised.get(name, 0), zone)
+            for name, limit, used, held in _in_force(account, claim, raised)
+        ]
     )
 
 
 def fitting_step(account: Account, claim: Claim, raised: Raised, reserve: Reserve) -> int:
     """Return the highest step of the reservation that fits into every limit of the claim; -1: not even the least."""
     highest = reserve.steps
+    at_least, at_most = reserve.at(0), reserve.most
     for name, limit, used, held in _in_force(account, claim, raised):
-        least, most = quantity_of(reserve.at(0), name), quantity_of(reserve.most, name)
+        place = _PLACES[name]
+        least, most = at_least[place], at_most[place]
         room = limit - used - held - least
         if room < 0:
             return _NOT_EVEN_THE_LEAST
@@ -98,9 +109,11 @@ def _in_force(account: Account, claim: Claim, raised: Raised) -> list[tuple[Limi
 
 
 def _resets_at(account: Account, name: LimitName) -> datetime:
-    if name.endswith("minute"):
-        return to_datetime(_first_leaves(account))
-    return to_datetime(account.day.end if name.endswith("day") else account.month.end)
+    if name == "tokens_per_day":
+        return _to_datetime(account.day.end)
+    if name in {"tokens_per_month", "usd_per_month"}:
+        return _to_datetime(account.month.end)
+    return _to_datetime(_first_leaves(account))
 
 
 def _shortfall(account: Account, standing: Standing, asked: int) -> Shortfall:

@@ -55,8 +55,6 @@ STRUCTURAL_PARAMETERS = frozenset(
 )
 _UNREAD = {("seed", int), ("previous_response_id", str)}  # the door lets only ids through as the latter
 _SCHEMA_PARAMETERS = frozenset({"tools", "functions", "response_format", "tool_choice", "function_call"})
-_MEMBERS = frozenset({"content", "refusal", "tool_calls", "function_call", "name", "audio"})  # null says nothing
-_ROLES = ("user", "assistant", "system", "tool", "developer", "function")
 _IMAGES = frozenset({"image_url", "image", "source"})
 _MEDIA = {  # by the type of a part: where it carries what nobody can read here
     "image_url": _IMAGES,
@@ -109,12 +107,9 @@ def message_units(message: JsonObject, path: Path, *, sent: bool = True) -> list
     units: list[Unit] = []
     rest = Lines()
     for name, value in message.items():
-        if value is None and name in _MEMBERS:
-            continue
         place = (*path, name)
         if name == "role":
-            if value not in _ROLES:
-                read_structure(value, place, name, rest)
+            read_structure(value, place, name, rest)
             continue
         if name == "content":
             units += _content_units(value, place, sent=sent)

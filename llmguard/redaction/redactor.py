@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 from llmguard.domain.chat import ChatRequest, JsonObject
 from llmguard.domain.errors import Fault, Refusal
@@ -37,10 +37,10 @@ from llmguard.redaction.units import Field, Unit, text_units
 from llmguard.redaction.vault import Vault
 
 _SECRETS = frozenset({"API_KEY", "PASSWORD", "PRIVATE_KEY"})
-T = TypeVar("T")
 _INLINE_SPANS = 200  # about twenty microseconds each: more of them would hold up the event loop
 _INLINE_CHARACTERS = 50_000  # so would longer documents
 _NODE = 16  # characters that take as long to read as one more node of a document
+_SMALL_BYTES = 2 * _INLINE_CHARACTERS // _NODE  # a node takes two bytes at least: so few hold no large document
 _Read = tuple[str, Folded | None]  # a text for the engine, and how it was folded if it was
 _JSON_FORMATS = frozenset({"json_object", "json_schema"})
 
@@ -117,8 +117,11 @@ class Redactor:
         rules = self._rules(profile)
         vault = Vault(app, profile, PlaceholderCodes(self._key, app), json_mode=_asks_for_json(request))
         document = {"messages": request.messages, "parameters": request.parameters, "inputs": request.inputs}
-        found = await self._find(document, lambda: request_units(request), rules)
-        return await _beside_the_loop(lambda: _redacted(request, document, found, rules, vault), when=found.is_much)
+        is_large = request.body_bytes > _SMALL_BYTES and _is_large(document)
+        found = await self._find(partial(request_units, request), rules, is_large=is_large)
+        if found.is_much:
+            return await asyncio.to_thread(_redacted, request, document, found, rules, vault)
+        return _redacted(request, document, found, rules, vault)
 
     async def redact_answer(self, answer: JsonObject, vault: Vault) -> JsonObject:
         """Return a chat.completion body as the provider sent it, for the trace: what is personal in it is hidden too.
@@ -161,12 +164,12 @@ class Redactor:
         """
         rules = self._rules(vault.profile)
         found = await self._find(
-            answer,
             lambda: chunk_units(answer) if stream else [unit for body in answer for unit in answer_units(body)],
             rules,
+            is_large=_is_large(answer),
         )
         work = partial(_without_secrets, answer, found, rules, vault, stream=stream)
-        return await _beside_the_loop(work, when=found.is_much)
+        return await asyncio.to_thread(work) if found.is_much else work()
 
     async def redact_text(self, text: str, *, app: str, profile: str) -> str:
         """Return any text, such as a provider's error message, with everything personal hidden; nothing restores it.
@@ -189,10 +192,10 @@ class Redactor:
             raise Fault("redaction_unavailable", f"The redaction profile '{profile}' is not loaded; nothing was sent.")
         return rules
 
-    async def _find(self, document: object, units_of: Callable[[], list[Unit]], rules: Profile) -> "_Found":
-        """Return the units of a document, or of what is about as large, and what the engine finds in them."""
-        is_large = _is_large(document)
-        units, closed, visible = await _beside_the_loop(lambda: _visible(units_of(), rules), when=is_large)
+    async def _find(self, units_of: Callable[[], list[Unit]], rules: Profile, *, is_large: bool) -> "_Found":
+        """Return the units of a document, and what the engine finds in them; a large one is read in a thread."""
+        read = await asyncio.to_thread(_visible, units_of, rules) if is_large else _visible(units_of, rules)
+        units, closed, visible = read
         found = await self._finder.find_all([text for text, _ in visible], rules)
         found = [
             own if folded is None else _unfolded(own, folded) for own, (_, folded) in zip(found, visible, strict=True)
@@ -203,9 +206,10 @@ class Redactor:
         self, document: Callable[[], JsonObject], units_of: Callable[[], list[Unit]], vault: Vault, *, of_size: object
     ) -> JsonObject | None:
         rules = self._rules(vault.profile)
-        found = await self._find(of_size, units_of, rules)
-        is_much = found.is_much or vault.size > _INLINE_SPANS
-        return await _beside_the_loop(lambda: _redacted_answer(document, found, rules, vault), when=is_much)
+        found = await self._find(units_of, rules, is_large=_is_large(of_size))
+        if found.is_much or vault.size > _INLINE_SPANS:
+            return await asyncio.to_thread(_redacted_answer, document, found, rules, vault)
+        return _redacted_answer(document, found, rules, vault)
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,15 +241,10 @@ class _Found:
         return KnownValues(sorted(values), rules.allow).spread(self.units, spans, self.closed) if values else spans
 
 
-async def _beside_the_loop(work: Callable[[], T], *, when: bool) -> T:
-    """Return what the work returns; in a thread when there is so much to do that others would notice."""
-    return await asyncio.to_thread(work) if when else work()
-
-
 def _is_large(document: Any) -> bool:  # JSON of any shape
     """Return whether reading a document would hold up the event loop, without reading much of it."""
     left = _INLINE_CHARACTERS
-    nodes = [[document]]
+    nodes: list[Any] = [[document]]  # of containers
     for node in nodes:  # and what is found in them meanwhile
         left -= len(node) * _NODE
         if left <= 0:
@@ -264,8 +263,11 @@ def _is_large(document: Any) -> bool:  # JSON of any shape
     return left <= 0
 
 
-def _visible(units: list[Unit], rules: Profile) -> tuple[list[Unit], list[list[tuple[int, int]]], list[_Read]]:
+def _visible(
+    units_of: Callable[[], list[Unit]], rules: Profile
+) -> tuple[list[Unit], list[list[tuple[int, int]]], list[_Read]]:
     """Return units, where placeholders stand in each, and each text as the engine reads it."""
+    units = units_of()
     closed = [protected_spans(unit.text, rules.actions) for unit in units]
     return units, closed, [_read(mask(unit.text, own)) for unit, own in zip(units, closed, strict=True)]
 
@@ -294,7 +296,7 @@ def _redacted(request: ChatRequest, document: JsonObject, found: _Found, rules: 
     if not edits:
         return Redacted(request, vault, entities)
     root = rewrite(document, edits)
-    return Redacted(replace(request, **root), vault, entities)
+    return Redacted(request.but(**root), vault, entities)
 
 
 def _redacted_answer(

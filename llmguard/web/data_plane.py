@@ -62,7 +62,7 @@ class Governed:
         door = _Door(self._services, scope, send, self._endpoint)
         try:
             # Strangers send no bodies, and take nobody's place: the key is looked at first.
-            credential = self._services.keyring.authenticate(door.authorization())
+            credential = self._services.keyring.authenticate(door.authorization)
             await self._slots.take(credential.app)
         except GuardError as refusal:
             await door.refuse(refusal, _CLOSE if self._slots.is_crowded else None)
@@ -97,7 +97,7 @@ class Governed:
 
         is_fresh = door.record.elapsed_ms() < _KEY_IS_FRESH_MS  # else it may have been revoked while the body came
         known = credential if is_fresh else None
-        incoming = Incoming(door.authorization(), door.header(b"origin"), parse, known)
+        incoming = Incoming(door.authorization, door.header(b"origin"), parse, known)
         if isinstance(claim, KeptAnswer):
             await door.repeat(incoming, claim)
             return
@@ -154,7 +154,7 @@ class Listing:
         """Serve one request."""
         del receive  # nothing is read of the body
         door = _Door(self._services, scope, send, self._endpoint)
-        incoming = Incoming(door.authorization(), door.header(b"origin"), parse=_never)
+        incoming = Incoming(door.authorization, door.header(b"origin"), parse=_never)
         try:
             async with door.record as record:
                 caller = authenticate(self._services, record, self._services.registry, incoming)
@@ -220,6 +220,7 @@ class _Door:
         self._scope = scope
         self._send = send
         self._headers: dict[bytes, bytes] = dict(scope["headers"])
+        self.authorization = self._authorization()
         self._started = False
         self.claim: Claim | None = None  # then what is sent is kept for whoever repeats the request
         self._kept = bytearray()
@@ -234,11 +235,13 @@ class _Door:
         value = self._headers.get(name)
         return value.decode("latin-1") if value is not None else None
 
-    def authorization(self) -> str | None:
+    def _authorization(self) -> str | None:
         """Return the `Authorization` header, or what stands for it: some tools have a box for a key header only."""
         bearer = self.header(b"authorization")
+        if bearer is not None:
+            return bearer
         key = self.header(b"api-key") or self.header(b"x-api-key")  # as for Azure, as for Anthropic
-        return f"Bearer {key}" if bearer is None and key else bearer
+        return f"Bearer {key}" if key else None
 
     async def answer(self, answers: AsyncGenerator[list[JsonObject], None], exchange: Exchange) -> None:
         """Send a governed answer: whole or as a stream, or the error that ended it."""

@@ -30,8 +30,9 @@ _EXPOSED = (
     b"x-ratelimit-limit-tokens, x-ratelimit-remaining-tokens, x-ratelimit-reset-tokens, "
     b"x-should-retry, retry-after, retry-after-ms, sunset, x-llmguard-app-expires-in"
 )
-_REQUEST_LIMITS = ("requests_per_minute",)
-_TOKEN_LIMITS = ("tokens_per_minute", "tokens_per_day", "tokens_per_month")
+_LIMIT_KINDS = {"requests_per_minute": b"requests"} | dict.fromkeys(
+    ("tokens_per_minute", "tokens_per_day", "tokens_per_month"), b"tokens"
+)
 
 
 def answer_headers(record: Record, request_id: bytes | None) -> Headers:
@@ -102,13 +103,13 @@ def cors_headers(app: App | None, origin: bytes | None) -> Headers:
 
 def _rate_limit_headers(record: Record) -> Headers:
     """Return the tightest limit of each kind over all scopes: the app's, its owner's and its cost center's."""
+    tightest: dict[bytes, Standing] = {}
+    for standing in record.standings:
+        kind = _LIMIT_KINDS.get(standing.name)
+        if kind is not None and (kind not in tightest or standing.left < tightest[kind].left):
+            tightest[kind] = standing
     now = record.now()
-    headers: Headers = []
-    for kind, names in ((b"requests", _REQUEST_LIMITS), (b"tokens", _TOKEN_LIMITS)):
-        limits = [standing for standing in record.standings if standing.name in names]
-        if limits:
-            headers += _standing_headers(kind, min(limits, key=lambda standing: standing.left), now)
-    return headers
+    return [header for kind in sorted(tightest) for header in _standing_headers(kind, tightest[kind], now)]
 
 
 def _standing_headers(kind: bytes, standing: Standing, now: datetime) -> Headers:

@@ -26,6 +26,7 @@ _MOST_TOKENS = 10_000_000
 _LONGEST_MODEL = 256
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")  # Source: OpenAI API reference, chat completions, function names
 _TOOL_CHOICES = frozenset({"none", "auto", "required"})
+_TOOL_FIELDS = frozenset({"tools", "functions", "tool_choice", "function_call", "parallel_tool_calls"})
 _CHOICE_FIELDS = frozenset({"type", "function", "custom", "name", "allowed_tools", "mode", "tools"})
 _DEEPEST_CHOICE = 8  # allowed_tools holds a list of tools, each with a function that has a name: five
 _FORM = re.compile(rb"--[^\r\n]*\r?\n|[\w.%+-]{1,64}(?:\[[\w%]*\])*=")
@@ -122,6 +123,7 @@ def parse_chat(body: bytes, endpoint: str) -> ChatRequest:
         stream=stream,
         include_usage=read_include_usage(fields.get("stream_options")),
         parameters={name: value for name, value in fields.items() if name not in _OWN_FIELDS and value is not None},
+        body_bytes=len(body),
     )
 
 
@@ -193,7 +195,7 @@ def read_model(fields: JsonObject) -> str:
 def read_flag(fields: JsonObject, name: str) -> bool:
     """Return a field that is true, false or not sent."""
     flag = fields.get(name)
-    if not isinstance(flag, bool | None):
+    if flag is not None and not isinstance(flag, bool):
         raise invalid(name, f"`{name}` must be true or false", "Send true, false or nothing.")
     return bool(flag)
 
@@ -247,11 +249,12 @@ def _check_message(place: str, message: Any) -> None:
             raise invalid(
                 place, f"{place}.content holds a part without a `type`", 'Send {"type": "text", "text": "…"}.'
             )
-    elif not isinstance(content, str | None):
+    elif not (content is None or isinstance(content, str)):
         raise invalid(
             f"{place}.content", f"{place}.content must be a string or a list of parts", "Correct the message."
         )
-    check_objects(f"{place}.tool_calls", message.get("tool_calls"))
+    if "tool_calls" in message:
+        check_objects(f"{place}.tool_calls", message["tool_calls"])
 
 
 def check_parameters(fields: JsonObject) -> None:
@@ -260,7 +263,8 @@ def check_parameters(fields: JsonObject) -> None:
     Quota is reckoned with the counts, and redaction does not read the ids: neither may be anything else.
     """
     for name, most in _COUNTS.items():
-        check_count(fields, name, most)
+        if name in fields:
+            check_count(fields, name, most)
     _check_tools(fields)
     if fields.get("previous_response_id") is not None:
         words = "`previous_response_id` goes on with a response, which this endpoint does not"
@@ -272,6 +276,8 @@ def _check_tools(fields: JsonObject) -> None:
 
     They stand outside of the texts that redaction reads: names and choices have no room for anything else.
     """
+    if _TOOL_FIELDS.isdisjoint(fields):
+        return
     for name in ("tools", "functions"):
         check_objects(name, fields.get(name))
         for index, tool in enumerate(fields.get(name) or ()):

@@ -67,6 +67,13 @@ def test_chat_is_counted_as_openai_publishes_it(model, tokens):
     assert COUNTER.count_request({"messages": messages}, model) == tokens
 
 
+@pytest.mark.parametrize("target", ["gpt-4o", "gpt-4"], ids=["o200k_base", "cl100k_base"])
+@pytest.mark.parametrize("role", ["user", "assistant", "system", "tool", "developer", "function"])
+def test_a_role_counts_as_its_text_does(role, target):
+    tokens = TokenCounter()
+    assert tokens.count_request({"messages": [{"role": role}]}, target) == 3 + 3 + tokens.count_tokens(role, target)
+
+
 @pytest.mark.parametrize(
     ("target", "like"),
     [("gpt-4o-mini", "gpt-4o"), ("openai/gpt-4o", "gpt-4o"), ("gpt-oss-120b", "gpt-4o"), ("o3", "gpt-4o"),

@@ -241,9 +241,9 @@ def test_thousands_of_ways_to_escape_one_value_all_come_back():
 async def test_much_work_leaves_the_event_loop_free(content, monkeypatch):
     threads = []
 
-    async def to_thread(work):
+    async def to_thread(work, *given):
         threads.append(work)
-        return await original(work)
+        return await original(work, *given)
 
     original = asyncio.to_thread
     monkeypatch.setattr(asyncio, "to_thread", to_thread)
