@@ -7,14 +7,12 @@ still changes. Latencies are counted in buckets a twelfth apart, so that they ca
 import threading
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final, Literal
 
 from llmguard.domain.chat import JsonObject
-from llmguard.traces.errors import TraceQueryError, TraceStoreError
 
 Select = Callable[[str, JsonObject], list[JsonObject]]
 WindowName = Literal["hour", "day", "month"]
@@ -132,15 +130,6 @@ class Activity:
             if last is None or not 0 <= (now - last.looked_at).total_seconds() < _FRESH_SECONDS:
                 last = self._last[window.name] = self._count(window, now)
             return last
-
-    def remember(self, window: Window, now: datetime) -> None:
-        """Count a window in a thread, unless that was done before: whoever looks at it later waits for little."""
-        if window.name not in self._last and not self._locks[window.name].locked():
-            threading.Thread(target=self._try, args=(window, now), name="activity", daemon=True).start()
-
-    def _try(self, window: Window, now: datetime) -> None:
-        with suppress(TraceStoreError, TraceQueryError):  # whoever looks is told
-            self.look(window, now)
 
     def _count(self, window: Window, now: datetime) -> Lately:
         starts = window.starts(now)

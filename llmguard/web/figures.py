@@ -9,6 +9,7 @@ from typing import Any, Final
 from markupsafe import Markup, escape
 
 _CENT: Final = Decimal("0.01")
+_LEAST_OF_ONE: Final = Decimal("0.0001")
 _SMALL_USD: Final = Decimal("0.000001")
 _THOUSAND: Final = 1000
 _MILLION: Final = 1_000_000
@@ -43,6 +44,16 @@ def usd(value: Decimal | str | None) -> str:
         amount = amount.quantize(_SMALL_USD, ROUND_HALF_UP).normalize()
         return f"${amount:f}" if amount else "under $0.000001"
     return f"${amount.quantize(_CENT, ROUND_HALF_UP):,}"
+
+
+def usd_of_one(value: Decimal | str | None) -> str:
+    """Return what one request cost, with four places, so that amounts stand below each other: $0.0056."""
+    if value is None:
+        return _NONE
+    amount = Decimal(value)
+    if amount and abs(amount) < _LEAST_OF_ONE:
+        return "<$0.0001"
+    return f"${amount.quantize(_LEAST_OF_ONE, ROUND_HALF_UP):,}"
 
 
 def milliseconds(value: float | None) -> str:
@@ -95,6 +106,7 @@ FILTERS: Final[dict[str, Callable[..., Any]]] = {  # Any: each takes and gives i
     "figure": figure,
     "short": short,
     "usd": usd,
+    "usd4": usd_of_one,
     "ms": milliseconds,
     "percent": percent,
     "moment": moment,

@@ -27,9 +27,11 @@ def test_catalog_lists_every_app_and_narrows_down(people, look, size, scheme):
     page.get_by_label("State").select_option("suspended")
     assert found() == ["legal-search"]
     page.get_by_label("State").select_option("")
-    page.get_by_label("Approval ends").select_option("30")
+    page.get_by_label("Approval").select_option("30")
     assert found() == ["hr-helpdesk", "legal-search", "visitor-badges"]
-    page.get_by_label("Approval ends").select_option("")
+    page.get_by_label("Approval").select_option("nobody")
+    assert found() == ["canteen-menu"]
+    page.get_by_label("Approval").select_option("")
     page.get_by_label("Data").select_option("confidential")
     assert found() == [LONG_APP, "ticket-router"]
     page.get_by_label("Name or owner").fill("nobody")

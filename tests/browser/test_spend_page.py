@@ -76,12 +76,27 @@ def test_each_way_to_look_at_it_adds_up_to_the_same(fin, by):
 
 def test_rows_lead_to_their_traces_for_those_who_may_see_them(people, fin):
     fin.goto("/console/spend")
-    assert fin.get_by_role("link", name="expense-triage").count() == 0
+    assert fin.get_by_role("link", name="traces of expense-triage").count() == 0
 
     page = people.page("coe")
     page.goto("/console/spend")
-    href = page.get_by_role("link", name="expense-triage").first.get_attribute("href")
+    href = page.get_by_role("link", name="traces of expense-triage").first.get_attribute("href")
     assert href.startswith(f"/console/traces?app=expense-triage&since={MONTH}-01T00%3A00&until=")
+
+
+@pytest.mark.parametrize("of", ["cost_center:3300", "app:hr-helpdesk"])
+def test_a_row_leads_to_its_parts_which_add_up_to_it(fin, look, of):
+    dimension, _, value = of.partition(":")
+    fin.goto(f"/console/spend?by={dimension}")
+    whole = fin.locator("main table").last.locator("tr", has_text=value).locator("td").first.inner_text()
+    fin.locator("main table").last.get_by_role("link", name=value).click()
+    fin.wait_for_url(f"**of={dimension}%3A{value}")
+
+    assert fin.locator(".card dd").first.inner_text() == whole
+    look(fin, f"spend-of-{dimension}")
+    answer = fin.request.get(fin.get_by_role("link", name="CSV", exact=True).get_attribute("href"))
+    cost = sum(Decimal(row["cost_usd"]) for row in csv.DictReader(io.StringIO(answer.text())))
+    assert f"${cost:,.2f}" == whole
 
 
 def test_exports_are_files_with_the_same_sum_and_each_is_in_the_audit_log(fin, site, tmp_path):
@@ -110,7 +125,7 @@ def test_owner_sees_the_spend_of_own_apps_only(people, site):
     page = people.page("owner", name="sam@example.com")
     page.goto("/console/spend")
 
-    assert page.locator("main table").last.locator("tbody th").all_inner_texts() == ["ticket-router"]
+    assert page.locator("main table").last.locator("tbody th a:first-child").all_inner_texts() == ["ticket-router"]
     [row] = [row for row in told_by_the_traces(site).rows if row["app"] == "ticket-router"]
     assert page.locator(".card dd").first.inner_text() == f"${row['cost_usd']:,.2f}"
     answer = page.request.get(f"/console/spend/export?month={MONTH}")

@@ -15,7 +15,13 @@ from llmguard.web.console.layout import CATALOG, MY_APPS, Console
 from llmguard.web.operators import Visit
 from llmguard.web.pages import PAGE_HEADERS
 
-_ENDS: Final = {"30": "within 30 days", "90": "within 90 days", "over": "ended", "never": "no end"}
+_ENDS: Final = {
+    "30": "within 30 days",
+    "90": "within 90 days",
+    "over": "ended",
+    "never": "no end",
+    "nobody": "nobody answers for it",
+}
 _MOST_SHOWN: Final = 200
 _LONGEST: Final = 200
 
@@ -36,7 +42,7 @@ class Wanted:
             self.state in ("", app.status)
             and self.data in ("", app.sensitivity.label)
             and self.owner.strip().casefold() in people
-            and self._ends(app.expires, today)
+            and (not app.has_owner if self.ends == "nobody" else self._ends(app.expires, today))
         )
 
     def _ends(self, expires: date | None, today: date) -> bool:

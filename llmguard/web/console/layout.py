@@ -1,7 +1,9 @@
 """What every page of the console is made with: its parts, its frame, and a menu of what the operator may see."""
 
 import asyncio
+import threading
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,8 +20,9 @@ from llmguard.finance.app_month import AppMonths
 from llmguard.identity.key_store import KeyStore
 from llmguard.identity.roles import MATRIX, Action, Permit, reach_of
 from llmguard.registry.finding import Finding
+from llmguard.traces.errors import TraceQueryError, TraceStoreError
 from llmguard.web.operators import CONSOLE, Guard, Visit
-from llmguard.web.pages import PAGE_HEADERS, load_page
+from llmguard.web.pages import PAGE_HEADERS, load_all_pages, load_page
 
 if TYPE_CHECKING:  # it loads DuckDB, and most workers show no page
     from llmguard.traces.reader import TraceReader
@@ -76,6 +79,8 @@ class Console:
         renewals: of apps, by their owners.
         activity: figures of the last hour, day and month.
         months: of each app.
+        soon: what is likely to be asked for next, made ready in the background once somebody looks at a page; each may
+            block.
     """
 
     guard: Guard
@@ -87,6 +92,7 @@ class Console:
     renewals: Renewals
     activity: Activity = field(init=False)
     months: AppMonths = field(init=False)
+    soon: list[Callable[[], object]] = field(init=False, default_factory=lambda: [load_all_pages])
 
     def __post_init__(self) -> None:
         """Ask the same traces."""
@@ -107,15 +113,29 @@ class Console:
             here: the entry of the menu that is marked.
             facts: what the template shows; `status` is that of HTTP.
         """
+        self._make_ready()
         status = facts.pop("status", 200)
         facts |= {"title": title, "here": here, "menu": menu_of(visit.operator), **_frame(visit)}
         return HTMLResponse(load_page(f"console/{template}").render(facts), status, headers=PAGE_HEADERS)
+
+    def _make_ready(self) -> None:
+        """Begin with what is likely to come next, once in the life of a worker; most workers show no page."""
+        works = self.soon.copy()
+        self.soon.clear()
+        if works:
+            threading.Thread(target=_try_all, args=(works,), name="console", daemon=True).start()
 
     def part(self, visit: Visit, template: str, **facts: Any) -> HTMLResponse:  # Any: as Jinja's
         """Return a part of a page, for htmx."""
         status = facts.pop("status", 200)
         facts |= _frame(visit)
         return HTMLResponse(load_page(f"console/{template}").render(facts), status, headers=PAGE_HEADERS)
+
+
+def _try_all(works: Sequence[Callable[[], object]]) -> None:
+    for work in works:
+        with suppress(TraceStoreError, TraceQueryError):  # whoever looks is told
+            work()
 
 
 def menu_of(operator: Operator) -> list[Entry]:

@@ -1,7 +1,9 @@
 """`/console/`: what happens now, in all apps: requests, refusals, what was hidden, latency, spend; kept up to date."""
 
 import asyncio
+from collections.abc import Container
 from datetime import date, datetime, timedelta
+from functools import partial
 from typing import Annotated, Final, Literal
 from urllib.parse import quote
 
@@ -35,6 +37,7 @@ def overview_router(console: Console) -> APIRouter:
     """Return the routes."""
     router = APIRouter()
     require = console.guard.require("console.open")
+    console.soon.extend(partial(_count, console, window) for window in WINDOWS.values())
 
     @router.get(CONSOLE)
     async def show(
@@ -76,7 +79,6 @@ def _facts(console: Console, operator: Operator, window: Window) -> JsonObject:
         lately = console.activity.look(window, console.guard.services.clock.now())
     except (TraceStoreError, TraceQueryError):
         return {**frame, "lately": None}
-    console.activity.remember(WINDOWS["month"], lately.looked_at)
     total = lately.total
     return {
         **frame,
@@ -85,10 +87,14 @@ def _facts(console: Console, operator: Operator, window: Window) -> JsonObject:
         "chart": _requests_chart(lately),
         "codes": [(code, number, _words(code)) for code, number in total.codes.most_common(_MOST_ROWS)],
         "hidden": total.hidden.most_common(_MOST_ROWS),
-        "apps": _apps(total),
+        "apps": _apps(total, console.guard.services.registry.apps),
         "sees_traces": _reaches(operator, "traces.read"),
         "sees_costs": _reaches(operator, "costs.read"),
     }
+
+
+def _count(console: Console, window: Window) -> None:
+    console.activity.look(window, console.guard.services.clock.now())
 
 
 def _requests_chart(lately: Lately) -> Chart:
@@ -99,10 +105,11 @@ def _requests_chart(lately: Lately) -> Chart:
     return bar_chart("Requests", points, when=_WHEN[name], words=("requests", "refused or failed"), write=figure)
 
 
-def _apps(total: Tally) -> list[JsonObject]:
+def _apps(total: Tally, known: Container[str]) -> list[JsonObject]:
     return [
         {
             "name": app,
+            "is_known": app in known,
             "requests": requests,
             "refusals": total.app_refusals[app],
             "cost_usd": total.app_costs[app],
@@ -126,6 +133,10 @@ def _waiting(console: Console, operator: Operator) -> list[JsonObject]:
         if ending:
             words = f"{count(ending, 'app ends', 'apps end')} within 30 days, or ended"
             waiting.append({"words": words, "path": "/console/catalog?ends=30", "level": "care"})
+        ownerless = sum(not app.has_owner for app in services.registry.apps.values())
+        if ownerless:
+            words = f"{count(ownerless, 'app has', 'apps have')} nobody who answers for it"
+            waiting.append({"words": words, "path": "/console/catalog?ends=nobody", "level": "care"})
     if _reaches(operator, "overage.read"):
         asked = [one for one in services.overage.all() if one.state in ("open", "awaiting_second")]
         waiting += [

@@ -89,4 +89,4 @@ def _use(console: Console, operator: Operator, name: str) -> list[JsonObject] | 
         return None
     apps = services.registry.apps
     seen = [row for row in rows if reach == "all" or (row["app"] in apps and operator.owns(apps[row["app"]]))]
-    return seen[:_MOST_USERS]
+    return [row | {"is_known": row["app"] in apps} for row in seen[:_MOST_USERS]]

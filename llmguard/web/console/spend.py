@@ -7,7 +7,6 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from itertools import islice
 from typing import Annotated, Final
-from urllib.parse import urlencode
 
 from fastapi import APIRouter, Depends
 from starlette.responses import Response
@@ -24,6 +23,7 @@ from llmguard.web.console.desk import Desk
 from llmguard.web.console.layout import SPEND, Console, apps_covered
 from llmguard.web.console.quota_words import LIMIT_WORDS
 from llmguard.web.console.spend_export import export_router
+from llmguard.web.console.spend_narrowed import FILTERS, TITLES, Asked, Of
 from llmguard.web.console.spend_overage import overage_page_router, requests_for
 from llmguard.web.figures import usd
 from llmguard.web.operators import Visit
@@ -31,48 +31,41 @@ from llmguard.web.operators import Visit
 _MOST_ROWS: Final = 50
 _MONTHS_BACK: Final = 12
 _UNKNOWN: Final = "not known"
-# By which filter of traces a row of each dimension is found again.
-_FILTERS: Final[dict[Dimension, str]] = {
-    "app": "app",
-    "owner": "owner",
-    "cost_center": "cost_center",
-    "model": "model",
-    "preset": "preset",
-}
-_TITLES: Final[dict[Dimension, str]] = {
-    "app": "App",
-    "owner": "Owner",
-    "team": "Team",
-    "cost_center": "Cost centre",
-    "model": "Model",
-    "preset": "Preset",
-    "day": "Day",
-}
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One row of the table, with where its traces are; None where they cannot be searched for."""
+    """One row of the table, with where its parts and its traces are; None where they cannot be looked at."""
 
     name: str
     row: Row
-    traces: str | None
+    parts: str | None = None
+    traces: str | None = None
 
 
 def spend_routers(console: Console, desk: Desk) -> list[APIRouter]:
     """Return the routes."""
     router = APIRouter()
-    spending = RememberedSpending(console.open_traces, console.guard.services.clock)
+    clock = console.guard.services.clock
+    spending = RememberedSpending(console.open_traces, clock)
+
+    def count_this_month() -> None:
+        now = clock.now().replace(second=0, microsecond=0)
+        monthly_report(spending, f"{now:%Y-%m}", ("app",), now)
+
+    console.soon.append(count_this_month)
 
     @router.get(SPEND)
     async def show(
         visit: Annotated[Visit, Depends(console.guard.require("costs.read"))],
         month: str | None = None,
         by: Dimension = "app",
+        of: Of = "",
     ) -> Response:
         now = console.guard.services.clock.now().replace(second=0, microsecond=0)  # so that figures can be remembered
         month = month or f"{now:%Y-%m}"
-        work = asyncio.to_thread(_facts, console, spending, visit.permit, (month, by), now)
+        asked = Asked(month, by, of)
+        work = asyncio.to_thread(_facts, console, spending, visit.permit, asked, now)
         facts, requests = await asyncio.gather(work, requests_for(console, visit.operator))
         sees_traces = reach_of(visit.operator.roles, "traces.read") is not None
         facts |= {"requests": requests, "limit_words": LIMIT_WORDS, "sees_traces": sees_traces}
@@ -81,11 +74,11 @@ def spend_routers(console: Console, desk: Desk) -> list[APIRouter]:
     return [router, export_router(console, desk), overage_page_router(console)]
 
 
-def _facts(
-    console: Console, spending: RememberedSpending, permit: Permit, asked: tuple[str, Dimension], now: datetime
-) -> JsonObject:
-    month, by = asked
-    frame: JsonObject = {"month": month, "by": by, "months": _months(now), "dimensions": _TITLES, "now": now}
+def _facts(console: Console, remembered: RememberedSpending, permit: Permit, asked: Asked, now: datetime) -> JsonObject:
+    month, by = asked.month, asked.by
+    frame: JsonObject = {"month": month, "by": by, "months": _months(now), "dimensions": TITLES, "now": now}
+    frame |= {"asked": asked, "whose": asked.narrowed}
+    spending = asked.spending(remembered)
     apps = apps_covered(console, permit)
     try:
         report = monthly_report(spending, month, (by,), now, apps=apps)
@@ -99,9 +92,11 @@ def _facts(
         **frame,
         "report": report,
         "notes": [note.replace("Rows with -", f"Rows with {_UNKNOWN!r}") for note in report.notes],
-        "lines": [_line(report, row) for row in islice(_in_order(report), _MOST_ROWS)],
+        "lines": [_line(report, row, asked) for row in islice(_in_order(report), _MOST_ROWS)],
         "chart": _chart(days, period.since.date(), period.until.date()),
-        "movers": [_line(report, row) for row in report.movers] if by != "day" else _movers_by_app(report),
+        "movers": [_line(report, row, asked) for row in report.movers]
+        if by != "day"
+        else _movers_by_app(report, asked),
         "is_own": apps is not None,
         "is_under_way": period.since <= now < period.until,
     }
@@ -114,25 +109,26 @@ def _in_order(report: Report) -> Iterable[Row]:
     return report.rows
 
 
-def _movers_by_app(report: Report) -> list[Line]:
-    return [Line(str(row["app"] or _UNKNOWN), row, None) for row in report.movers]
+def _movers_by_app(report: Report, asked: Asked) -> list[Line]:
+    return [Line(str(row["app"] or _UNKNOWN), row, asked.parts("app", row["app"])) for row in report.movers]
 
 
-def _line(report: Report, row: Row) -> Line:
+def _line(report: Report, row: Row, asked: Asked) -> Line:
     [by] = report.by
     value = row[by]
     if value is None:
-        return Line(_UNKNOWN, row, None)
+        return Line(_UNKNOWN, row)
     if by == "day":
         start = date.fromisoformat(str(value))
         span = {"since": f"{start}T00:00", "until": f"{start + timedelta(days=1)}T00:00"}
-        return Line(f"{start:%a %-d %b}", row, f"/console/traces?{urlencode(span)}")
-    name = _FILTERS.get(by)
+        return Line(f"{start:%a %-d %b}", row, None, asked.traces(span))
+    name = FILTERS.get(by)
     period = month_of(report.month)
+    parts = asked.parts(by, value)
     if name is None:
-        return Line(str(value), row, None)
+        return Line(str(value), row, parts)
     span = {name: str(value), "since": f"{period.since:%Y-%m-%dT%H:%M}", "until": f"{period.until:%Y-%m-%dT%H:%M}"}
-    return Line(str(value), row, f"/console/traces?{urlencode(span)}")
+    return Line(str(value), row, parts, asked.traces(span))
 
 
 def _chart(costs: Mapping[Key, Decimal], first: date, end: date) -> Chart:

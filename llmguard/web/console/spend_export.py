@@ -10,7 +10,7 @@ from starlette.responses import Response
 from llmguard.domain.operators import OperatorRefused
 from llmguard.finance.errors import FinanceError
 from llmguard.finance.focus import FocusVersion, focus_columns, focus_rows
-from llmguard.finance.questions import Dimension, month_of
+from llmguard.finance.questions import month_of
 from llmguard.finance.report import monthly_report
 from llmguard.finance.spending import Row, StoredSpending
 from llmguard.finance.tables import Column, csv_lines, write_parquet
@@ -19,6 +19,7 @@ from llmguard.registry.price_figures import PriceFiles
 from llmguard.traces.errors import TraceQueryError, TraceStoreError
 from llmguard.web.console.desk import Desk
 from llmguard.web.console.layout import SPEND, Console, apps_covered
+from llmguard.web.console.spend_narrowed import Asked
 from llmguard.web.downloads import stream_file, stream_lines
 from llmguard.web.operators import Visit
 
@@ -34,24 +35,26 @@ def export_router(console: Console, desk: Desk) -> APIRouter:
     @router.get(f"{SPEND}/export")
     async def export(
         visit: Annotated[Visit, Depends(console.guard.require("costs.read"))],
-        month: str,
+        asked: Annotated[Asked, Depends()],
         what: Literal["report", "focus"] = "report",
-        by: Dimension = "app",
         version: FocusVersion = "1.2",
         form: Form = "csv",
     ) -> Response:
         apps = apps_covered(console, visit.permit)
+        month, by = asked.month, asked.by
 
         def report() -> Table:
             now = console.guard.services.clock.now()
-            found = monthly_report(StoredSpending(console.open_traces()), month, (by,), now, apps=apps)
+            spending = asked.spending(StoredSpending(console.open_traces()))
+            found = monthly_report(spending, month, (by,), now, apps=apps)
             return found.rows, found.columns
 
         def focus() -> Table:
             return focus_rows(console.open_traces(), prices, month_of(month, apps)), focus_columns(version)
 
         is_focus = what == "focus"
-        name = f"llmguard-focus-{version}-{month}" if is_focus else f"llmguard-spend-{month}-by-{by}"
+        part = "" if asked.narrowed is None else f"-of-one-{asked.narrowed[0]}"
+        name = f"llmguard-focus-{version}-{month}" if is_focus else f"llmguard-spend-{month}{part}-by-{by}"
         answer = await _answer(focus if is_focus else report, f"{name}.{form}", form)
         await desk.record(visit, "spend.exported", f"{name}.{form}")
         return answer

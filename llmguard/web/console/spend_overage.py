@@ -17,8 +17,8 @@ from llmguard.domain.operators import Operator, OperatorRefused
 from llmguard.identity.roles import permit, reach_of
 from llmguard.quota.overage import Overage, check_approver, parse_amount
 from llmguard.web.admin_overage import covers_request, decided
-from llmguard.web.console.layout import SPEND, Console, is_part
-from llmguard.web.console.quota_words import LIMIT_WORDS
+from llmguard.web.console.layout import SPEND, Console, is_part, may
+from llmguard.web.console.quota_words import LIMIT_WORDS, limit_row, written
 from llmguard.web.operators import Visit
 from llmguard.web.pages import PAGE_HEADERS
 
@@ -48,7 +48,22 @@ async def requests_for(console: Console, operator: Operator) -> Requests | None:
     """Return the requests that somebody may see; None: none at all."""
     if reach_of(operator.roles, "overage.read") is None:
         return None
-    return await asyncio.to_thread(_requests, console, operator)
+    requests = await asyncio.to_thread(_requests, console, operator)
+    for one in requests.waiting:
+        one["standing"] = await _standing(console, operator, one)
+    return requests
+
+
+async def _standing(console: Console, operator: Operator, one: JsonObject) -> JsonObject | None:
+    """Return how the limit stands that more is asked of; None where that may not be seen, or there is no such limit."""
+    app = console.guard.services.registry.apps.get(one["app"])
+    if app is None or not may(operator, "quota.read", app):
+        return None
+    standings = await console.guard.services.ledger.standings(app)
+    return next(
+        (limit_row(it, app) for it in standings if it.scope == one["scope"] and it.name == one["limit"]),
+        None,
+    )
 
 
 def _requests(console: Console, operator: Operator) -> Requests:
@@ -56,14 +71,18 @@ def _requests(console: Console, operator: Operator) -> Requests:
     now, seen = services.clock.now(), permit(operator, "overage.read")
     every = [one for one in services.overage.all() if covers_request(console.guard, seen, one)]
     waiting = [
-        overage_for_approvers(one, now) | {"may_not": _may_not(console, operator, one)}
-        for one in every
-        if one.state in _WAITING
+        _in_words(one, now) | {"may_not": _may_not(console, operator, one)} for one in every if one.state in _WAITING
     ]
-    decided_ones = [overage_for_approvers(one, now) for one in every if one.state not in _WAITING]
+    decided_ones = [_in_words(one, now) for one in every if one.state not in _WAITING]
     today, longest = now.date(), services.registry.overage.longest_days
     usual, last = (today + timedelta(days=min(days, longest - 1)) for days in (_USUAL_DAYS, longest - 1))
     return Requests(waiting, decided_ones[: -_MOST_DECIDED - 1 : -1], today, usual, last)
+
+
+def _in_words(one: Overage, now: datetime) -> JsonObject:
+    granted = "" if one.granted is None else written(one.limit, one.granted)
+    words = {"amount_words": written(one.limit, one.amount), "granted_words": granted}
+    return overage_for_approvers(one, now) | words
 
 
 def _may_not(console: Console, operator: Operator, one: Overage) -> str:

@@ -15,7 +15,7 @@ from llmguard.domain.chat import JsonObject
 from llmguard.evidence.pinned import pinned_facts
 from llmguard.identity.roles import Action
 from llmguard.web.console.desk import Desk
-from llmguard.web.console.layout import TRACES, Console, is_part
+from llmguard.web.console.layout import TRACES, Console, is_part, may
 from llmguard.web.console.trace_access import may_on, read_trace
 from llmguard.web.console.trace_text import Teller, answered_in, asked_in, colour_of
 from llmguard.web.downloads import stream_lines
@@ -95,6 +95,7 @@ def _facts(console: Console, visit: Visit, trace: JsonObject) -> JsonObject:
     decision = trace["decision"] or {}
     started_at = datetime.fromisoformat(trace["started_at"])
     services = console.guard.services
+    app = services.registry.apps.get(str(trace["app"]))
     return {
         "trace": trace,
         "started_at": started_at,
@@ -113,7 +114,8 @@ def _facts(console: Console, visit: Visit, trace: JsonObject) -> JsonObject:
         "budget": services.registry.replay.account(visit.operator.who) is not None,
         "models": list(services.registry.models),
         "presets": [preset.id for versions in services.registry.presets.values() for preset in versions],
-        "app": services.registry.apps.get(str(trace["app"])),
+        "app": app,
+        "sees_app": app is not None and may(visit.operator, "apps.read", app),
         "around": {
             "since": f"{started_at - timedelta(minutes=5):%Y-%m-%dT%H:%M}",
             "until": f"{started_at + timedelta(minutes=6):%Y-%m-%dT%H:%M}",
