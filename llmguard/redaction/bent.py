@@ -40,6 +40,8 @@ _WORD = r"[A-Za-z0-9]++"
 # Nothing that was read is read again another way (possessive), and a gap or word holds no opening bracket: linear.
 _TYPE_ALONE = re.compile(rf"{_OPEN}{_GAP}*+({_WORD}(?:{_GAP}++{_WORD}){{0,8}}+){_GAP}*+{_CLOSE}")
 _OPEN_CHARACTERS = frozenset("<\uff1c&%\\")
+_OPENS = re.compile(r"[<\uff1c&%\\]")  # one of these
+_TWO_LETTERS = re.compile(r"[a-z]{2}")
 
 
 class Match(NamedTuple):
@@ -115,7 +117,7 @@ class BentPlaceholders:
 
     def _matches(self, text: str) -> Iterable[Match]:
         coded = self._coded(text) if _CODE_RUN.search(text) else ()
-        if _OPEN_CHARACTERS.isdisjoint(text):
+        if _OPENS.search(text) is None:
             return coded
         if self._alone is None:
             self._alone = _only_values(self._by_code.values(), self._typed_types)
@@ -162,10 +164,15 @@ class BentPlaceholders:
 
     def _growing_from(self, text: str, begin: int, last: int, *, json: bool) -> int | None:
         """Return the first place, from begin to last, from where the rest of the text may become a longer match."""
-        starts, has_numbers = self._beginnings.starts, self._beginnings.has_numbers
-        quotes = json and has_numbers
+        starts, pairs = self._beginnings.starts, self._beginnings.pairs
+        quotes = json and self._beginnings.has_numbers
         for at in range(max(begin, len(text) - LONGEST_MATCH + 1), min(last + 1, len(text))):
-            if (text[at] in starts or (quotes and text[at] == '"')) and self._may_grow(text[at:], quotes=quotes):
+            if text[at] not in starts and not (quotes and text[at] == '"'):
+                continue
+            pair = text[at : at + 2].lower()
+            if _TWO_LETTERS.fullmatch(pair) and pair not in pairs:  # as nearly all are: spares looking further
+                continue
+            if self._may_grow(text[at:], quotes=quotes):
                 return at
         return None
 
@@ -193,9 +200,10 @@ class BentPlaceholders:
 
 
 class _Beginnings(NamedTuple):
-    """What a placeholder may begin with: all of its letters, sorted, the first character; and if any is a number."""
+    """What a placeholder may begin with: all of its letters, sorted, two, a character; and if any is a number."""
 
     keys: list[str]
+    pairs: frozenset[str]
     starts: frozenset[str]
     has_numbers: bool
 
@@ -206,7 +214,8 @@ def _beginnings_of(entries: Collection[Entry]) -> _Beginnings:
     keys = sorted({*codes, *typed})
     firsts = {key[0] for key in keys}
     starts = _OPEN_CHARACTERS | firsts | {first.upper() for first in firsts}
-    return _Beginnings(keys, starts, any(entry.number for entry in entries))
+    pairs = frozenset(key[:2] for key in keys)
+    return _Beginnings(keys, pairs, starts, any(entry.number for entry in entries))
 
 
 def _only_values(entries: Collection[Entry], typed_types: Collection[str]) -> dict[str, Entry]:

@@ -250,9 +250,11 @@ def chunk_units(chunks: list[JsonObject]) -> list[Unit]:
         choices: list[JsonObject] = chunk.get("choices") or []
         if len(choices) == 1 and (text := only_text(choices[0])) is not None and _is_plain(choices[0]):
             texts = chunk.texts if isinstance(chunk, Pieces) else [text]
-            for at, text in enumerate(texts, number):
-                where: Path = ("chunks", at, "choices", 0, "delta", "content")
-                _grow(growing, (choices[0].get("index", 0), "content"), where, text)
+            key, where = (choices[0].get("index", 0), "content"), ("choices", 0, "delta", "content")
+            field = growing.get(key)
+            if field is None:
+                field = growing[key] = Field(("chunks", number, *where), "")
+            field.pieces += [(("chunks", at, *where), text) for at, text in enumerate(texts, number)]
         else:
             for at, one in enumerate(cut([chunk]), number):
                 _read_chunk(one, ("chunks", at), growing, rest)
