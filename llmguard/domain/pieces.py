@@ -50,8 +50,10 @@ def cut(chunks: Iterable[JsonObject]) -> list[JsonObject]:
     return each
 
 
-def joined(chunks: Iterable[JsonObject]) -> list[JsonObject]:
+def joined(chunks: list[JsonObject]) -> list[JsonObject]:
     """Return chunks with pieces that are alike, and came one after the other, in one."""
+    if len(chunks) == 1:
+        return chunks
     together: list[JsonObject] = []
     for like, group in groupby(chunks, _like):
         alike = [*group]

@@ -165,8 +165,11 @@ class AnswerReader:
             yield from self._feed(piece[at : end + 2])  # whoever takes it may find a stencil in it
             at = end + 2
         rest, stencil = piece[at:], self._stencil
-        run = None if stencil is None else stencil.run(rest)
-        if stencil is None or run is None:
+        if stencil is None or len(rest) > self._limits.event_bytes:  # the reader looks at the length of each
+            yield from self._feed(rest)
+        elif self._reader.is_between_events and (text := stencil.only(rest)) is not None:
+            yield Pieces(stencil.chunk, [text])
+        elif (run := stencil.run(rest)) is None:
             yield from self._feed(rest)
         else:
             before, texts, after = run

@@ -32,6 +32,11 @@ class EventReader:
         self._data: list[bytes] = []
         self._data_bytes = 0
 
+    @property
+    def is_between_events(self) -> bool:
+        """Whether nothing of an event was fed yet, so that what comes next begins with one."""
+        return not (self._tail or self._data or self._name or self._skip_line_feed or self._at_start)
+
     def feed(self, piece: bytes) -> list[Event]:
         """Return the events that this piece completes, oldest first.
 

@@ -27,21 +27,23 @@ class Stencil:
         chunk: as it was read.
     """
 
-    __slots__ = ("_between", "_head", "_tail", "chunk")
+    __slots__ = ("_begin", "_between", "_end", "_head", "_tail", "chunk")
 
     def __init__(self, chunk: JsonObject, head: bytes, tail: bytes) -> None:
         """Take the bytes before the first quote of the text, and after its last one."""
         self.chunk = chunk
         self._head = head + b'"'
         self._tail = b'"' + tail
-        self._between = self._tail + b"\n\ndata: " + self._head
+        self._begin, self._end = b"data: " + self._head, self._tail + b"\n\n"
+        self._between = self._end + self._begin
 
     def text(self, data: bytes) -> str | None:
         """Return the text of an event's data; None if there is anything else about it."""
-        head, tail = self._head, self._tail
-        if not (data.startswith(head) and data.endswith(tail) and len(data) >= len(head) + len(tail)):
-            return None
-        return _decoded(data[len(head) : -len(tail)])
+        return _text_within(data, self._head, self._tail)
+
+    def only(self, body: bytes) -> str | None:
+        """Return the text of one event, whose bytes these are; None if they are anything else."""
+        return _text_within(body, self._begin, self._end)
 
     def run(self, body: bytes) -> tuple[bytes, list[str], bytes] | None:
         """Return the texts of many events in a row, and what is to be read before and after them.
@@ -69,7 +71,7 @@ class Stencil:
         sound = [text for text in texts if text is not None]
         if len(sound) < len(texts):
             return None
-        return first + self._tail + b"\n\n", sound, b"data: " + self._head + last
+        return first + self._end, sound, self._begin + last
 
 
 def stencil_of(data: bytes, chunk: JsonObject) -> Stencil | None:
@@ -96,6 +98,12 @@ def stencil_of(data: bytes, chunk: JsonObject) -> Stencil | None:
     except msgspec.DecodeError:
         return None
     return Stencil(chunk, head, tail) if changed == with_content(chunk, other) else None
+
+
+def _text_within(content: bytes, head: bytes, tail: bytes) -> str | None:
+    if not (content.startswith(head) and content.endswith(tail) and len(content) >= len(head) + len(tail)):
+        return None
+    return _decoded(content[len(head) : -len(tail)])
 
 
 def _decoded(raw: bytes) -> str | None:

@@ -84,6 +84,8 @@ class StreamRestorer:
         texts = self._content(pieces.like["choices"][0], matcher).push_all(pieces.texts)
         if texts is None:
             return [restored for chunk in pieces.each() for restored in self._restored(chunk, matcher)]
+        if texts == pieces.texts:
+            return [pieces]
         return [Pieces(pieces.like, texts)] if texts else []
 
     def _content(self, choice: JsonObject, matcher: BentPlaceholders) -> "_Field":
