@@ -1,4 +1,4 @@
-"""`llmguard serve`: the workers, the ingester, crash recovery and alerts, started and stopped together."""
+"""`llmguard serve`: the workers, the ingester and what runs beside them, started and stopped together."""
 
 import logging
 import os
@@ -17,6 +17,7 @@ from pathlib import Path
 import click
 
 from llmguard.cli.banner import Banner, issue_demo_key, issue_first_token, print_when_ready
+from llmguard.cli.beside import Beside
 from llmguard.cli.forking import ForkedError, begin_loading, call_in_fork
 from llmguard.cli.main import fail
 from llmguard.cli.options import place_options, settings_from
@@ -66,15 +67,11 @@ def command(  # noqa: PLR0913 - click passes one argument an option
     _export(settings)
     forks = begin_loading()
     listener = _listen(settings)
-    from llmguard.cli.alerting import Alerting  # noqa: PLC0415 - as below
-    from llmguard.cli.recovery import Recovery  # noqa: PLC0415 - imported while the others load
-    from llmguard.cli.retaining import Retaining  # noqa: PLC0415
-
     demo_app = _prepared(forks, settings)
     demo = issue_demo_key(settings, demo_app) if demo_key and demo_app is not None else None
     first_token = issue_first_token(settings) if operator_token else None
     banner = Banner(settings, listener.getsockname()[1], demo, first_token)
-    with _ingester(settings), Recovery(settings), Alerting(settings, os.environ), Retaining(settings):
+    with _ingester(settings), Beside(forks, settings):
         print_when_ready(banner)
         _run_workers(forks, settings, listener)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 _TICKS = os.sysconf("SC_CLK_TCK")
-Role = Literal["parent", "template", "worker", "ingester", "other"]
+Role = Literal["parent", "template", "worker", "beside", "ingester", "other"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,15 +28,22 @@ class Memory:
 
 
 def gateway_processes(pid: int) -> list[Process]:
-    """Return what `llmguard serve` consists of: `template` is the process that workers are forked from."""
+    """Return what `llmguard serve` consists of.
+
+    `template` is the process that the workers are forked from, and what runs beside them: recovery, alerts, retention.
+    """
     found = [Process(pid, "parent")]
     for child in children(pid):
         command = command_of(child)
         if "forkserver" in command:
-            found += [Process(child, "template"), *(Process(worker, "worker") for worker in children(child))]
+            found += [Process(child, "template"), *(Process(forked, _role_of(forked)) for forked in children(child))]
         else:
             found.append(Process(child, "ingester" if "llmguard.traces.ingest" in command else "other"))
     return found
+
+
+def _role_of(forked: int) -> Role:
+    return "beside" if Path(f"/proc/{forked}/comm").read_text().strip() == "llmguard-beside" else "worker"
 
 
 def tree(pid: int) -> list[int]:
