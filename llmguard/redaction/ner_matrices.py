@@ -24,6 +24,7 @@ _LOOK_AHEAD = 8  # tokens inside an entity that are scored at a time
 # Around a word that may belong to a name: how many tokens before it an entity that holds it may begin, how many behind
 # it are ready when it ends there, and how far the layers look beyond these.
 _BEFORE, _BEHIND, _SEEN = 6, 3, 4
+_NEAR_ALL = 40  # characters: with a place in as many, nearly all tokens are near one
 _HASHES = (
     "extract_features>>list2ragged>>with_array("
     "ints-getitem>>hashembed|ints-getitem>>hashembed|ints-getitem>>hashembed|ints-getitem>>hashembed)"
@@ -70,7 +71,7 @@ class NerMatrices:
                 out where that spares work.
             labels: of the entities that are of use, where there are `places`.
         """
-        if places is None:
+        if places is None or len(places) * _NEAR_ALL > len(text):
             return [span for span in self._decide(self._words.look_up(text)) if span]
         if not places:
             return []

@@ -10,9 +10,9 @@ Source: spaCy 3.8.18, `Tokenizer._tokenize_affixes` (pieces, and which space bel
 """
 
 import re
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import compress
 from typing import Any
 
 import numpy as np
@@ -60,13 +60,21 @@ class Reach:
     behind: int
     seen: int
 
-    def around(self, starts: Sequence[int], *, seen: int) -> NDArray[np.bool_]:
-        """Return which of the parts that start at these characters are within reach of a place, and so many more."""
-        own = np.searchsorted(starts, self.places, side="right") - 1
-        edges = np.zeros(len(starts) + 1, dtype=np.int32)
-        np.add.at(edges, np.maximum(own - self.before - seen, 0), 1)
-        np.add.at(edges, np.minimum(own + self.behind + seen + 1, len(starts)), -1)
-        return np.cumsum(edges[:-1]) > 0
+    def around(self, starts: Sequence[int], *, seen: int) -> list[tuple[int, int]]:
+        """Return which of the parts that start at these characters are within reach of a place, and so many more.
+
+        Each run of them is its first, and one past its last.
+        """
+        runs: list[tuple[int, int]] = []
+        first = end = -1
+        for place in self.places:
+            own = bisect_right(starts, place) - 1
+            begin = max(own - self.before - seen, 0)
+            if begin > end:  # of the first place, too
+                runs.append((first, end))
+                first = begin
+            end = min(own + self.behind + seen + 1, len(starts))
+        return [*runs[1:], (first, end)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +134,7 @@ class Layer:
         best: Matrix = product[:, :width]
         for piece in range(1, self.pieces):
             np.maximum(best, product[:, piece * width : (piece + 1) * width], out=best)
-        best = best - best.mean(axis=1, keepdims=True)
+        best = best - np.add.reduce(best, axis=1, keepdims=True) / width
         best /= np.sqrt(np.einsum("ij,ij->i", best, best) / width + _EPSILON)[:, None]
         best *= self.gain
         best += self.shift
@@ -170,7 +178,7 @@ class WordTable:
             embed: computes the embedding of a word that is new.
             kept_words: how many words, and how many pieces of text, are remembered; more than a text has characters.
         """
-        self._pipeline = pipeline
+        self._tokenizer, self._vocab = pipeline.tokenizer, pipeline.vocab
         self._kept_words = kept_words
         self._embed_doc = embed.predict
         self._embedding = _HashEmbedding.of(embed)
@@ -191,11 +199,11 @@ class WordTable:
         """Return the tokens of a text of at most a few thousand characters, or those within reach."""
         pieces = list(_pieces(text))
         if reach:
-            near = reach.around([offset for offset, _ in pieces], seen=reach.seen)
-            if near.all():
+            runs = reach.around([offset for offset, _ in pieces], seen=reach.seen)
+            if runs == [(0, len(pieces))]:
                 reach = None
             else:
-                pieces = list(compress(pieces, near.tolist()))
+                pieces = [piece for first, end in runs for piece in pieces[first:end]]
         tokens_of = self._known({piece for _, piece in pieces}, len(text))
         starts, ends, rows = [], [], []
         for offset, piece in pieces:
@@ -205,15 +213,13 @@ class WordTable:
                 rows.append(row)
         if reach is None:
             return Tokens(starts, ends, self._rows[rows], self._is_space[rows])
-        near = reach.around(starts, seen=reach.seen)
-        chosen = np.array(rows)[near]
-        return Tokens(
-            list(compress(starts, near.tolist())),
-            list(compress(ends, near.tolist())),
-            self._rows[chosen],
-            self._is_space[chosen],
-            ~reach.around(starts, seen=0)[near],
-        )
+        runs = reach.around(starts, seen=reach.seen)
+        unsure = np.ones(len(rows), dtype=np.bool_)
+        for first, end in reach.around(starts, seen=0):
+            unsure[first:end] = False
+        starts, ends, rows = ([one for first, end in runs for one in all_[first:end]] for all_ in (starts, ends, rows))
+        unsure = np.concatenate([unsure[first:end] for first, end in runs])
+        return Tokens(starts, ends, self._rows[rows], self._is_space[rows], unsure)
 
     def _known(self, pieces: set[str], most_tokens: int) -> dict[str, tuple[_Token, ...]]:
         """Return the tokens of each piece, after learning those that are new."""
@@ -246,7 +252,7 @@ class WordTable:
                 if form and form not in self._cuts_of:
                     forms.setdefault(form, piece)
         if words or blanks:
-            with self._pipeline.memory_zone():  # spaCy gives back the memory of the words at its end
+            with self._vocab.memory_zone():  # spaCy gives back the memory of the words at its end
                 if words:
                     learnt.update(self._learn_document(words, "\n".join(words)))  # with blanks, `):` and `(` mix
                 for blank in blanks:
@@ -308,7 +314,7 @@ class WordTable:
         self._fresh.clear()
 
     def _learn_document(self, pieces: list[str], text: str) -> Iterator[tuple[str, tuple[_Token, ...]]]:
-        doc = self._pipeline.make_doc(text)
+        doc = self._tokenizer(text)
         facts = doc.to_array(["IDX", "LENGTH", *_LOOKED_AT]).tolist()
         first = len(self._row_of)
         rows = [self._row(text[start : start + length], tuple(features)) for start, length, *features in facts]
