@@ -32,6 +32,7 @@ _log = logging.getLogger(__name__)
 _HOST = re.compile(r"[A-Za-z0-9.-]{1,253}(?::\d{1,5})?|\[[0-9a-fA-F:.]{2,45}\](?::\d{1,5})?")
 _PATHS = ("/chat/completions", "/responses", "/completions", "/embeddings", "/models", "/me")
 _KEY_IS_FRESH_MS = 250  # within which every worker learns of a revoked key anyway
+_READ_AT_ONCE = 65_536  # bytes
 _SAID_AT_ONCE = 64 * 1024  # bytes from which on a stream is sent before more is taken, however fast it comes
 _JSON = [(b"content-type", b"application/json")]
 _CLOSE = [(b"connection", b"close")]  # of callers who would only ask again; new ones are let in a few at a time
@@ -65,7 +66,7 @@ class Governed:
             credential = self._services.keyring.authenticate(door.authorization)
             await self._slots.take(credential.app)
         except GuardError as refusal:
-            await door.refuse(refusal, _CLOSE if self._slots.is_crowded else None)
+            await door.refuse(refusal, _CLOSE if self._slots.is_crowded and door.has_all() else None)
             return
         try:
             with suppress(HungUpError):  # whoever reads nothing any more
@@ -234,6 +235,14 @@ class _Door:
         """Return a request header, or None."""
         value = self._headers.get(name)
         return value.decode("latin-1") if value is not None else None
+
+    def has_all(self) -> bool:
+        """Return whether the body is so short that it came with its headers.
+
+        Trap: a connection that is closed while more comes is reset, and the answer may get lost.
+        """
+        length = self._headers.get(b"content-length", b"")
+        return length.isdigit() and int(length) <= _READ_AT_ONCE
 
     def _authorization(self) -> str | None:
         """Return the `Authorization` header, or what stands for it: some tools have a box for a key header only."""

@@ -35,10 +35,10 @@ def ask(served):
             return error.code, dict(error.headers), json.load(error)
 
 
-def ask_and_keep_the_connection(served):
+def ask_and_keep_the_connection(served, content="hello"):
     """Return a connection that waits for the answer to a stream, and stays open after it."""
     caller = http.client.HTTPConnection(*served._socket.getsockname(), timeout=20)
-    body = {"model": "summarise", "stream": True, "messages": [{"role": "user", "content": "hello"}]}
+    body = {"model": "summarise", "stream": True, "messages": [{"role": "user", "content": content}]}
     caller.request("POST", "/v1/chat/completions", json.dumps(body), {"authorization": f"Bearer {served.key}"})
     return caller
 
@@ -83,12 +83,13 @@ def test_only_who_may_not_even_wait_is_hung_up_on(tmp_path, provider):
         callers = [ask_and_keep_the_connection(served) for _ in range(9)]
         assert provider.wait_for(lambda: slots.is_crowded)
         callers.append(ask_and_keep_the_connection(served))
+        callers.append(ask_and_keep_the_connection(served, "hello " * 20_000))  # and who sends more may not hear it
         headers = [caller.getresponse().headers for caller in callers[1:]]  # the first has the slot
         for caller in callers:
             caller.close()
 
-    assert [each["x-llmguard-trace-id"] is not None for each in headers] == [True] * 9
-    assert [each["connection"] for each in headers] == [None] * 8 + ["close"]
+    assert [each["x-llmguard-trace-id"] is not None for each in headers] == [True] * 10
+    assert [each["connection"] for each in headers] == [None] * 8 + ["close", None]
     assert {each["retry-after"] for each in headers} == {"1"}
 
 
