@@ -14,6 +14,7 @@ from llmguard.domain.eager import Begun
 from llmguard.domain.pieces import Pieces, joined
 from llmguard.providers import failures
 from llmguard.providers.adapter import AttemptFailed
+from llmguard.providers.connections import Response
 from llmguard.providers.sse import Event, EventReader, EventTooLarge
 from llmguard.providers.stencil import Stencil, stencil_of
 
@@ -40,7 +41,7 @@ class AnswerLimits:
 class AnswerReader:
     """One answer with status 200; use one of `completion`, `json`, `next_chunks` and `next_objects`."""
 
-    def __init__(self, model: Model, response: aiohttp.ClientResponse, limits: AnswerLimits) -> None:
+    def __init__(self, model: Model, response: Response, limits: AnswerLimits) -> None:
         self._model = model
         self._response = response
         self._limits = limits

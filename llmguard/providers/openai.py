@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from functools import lru_cache
-from importlib.metadata import version
 from typing import Final
 
 import aiohttp
@@ -16,6 +15,7 @@ from llmguard.domain.clock import Clock
 from llmguard.providers import failures
 from llmguard.providers.adapter import AttemptFailed, asks_embeddings
 from llmguard.providers.answer import AnswerLimits, AnswerReader, read_error
+from llmguard.providers.connections import Connections, Response
 from llmguard.providers.embeddings import plain_embeddings
 from llmguard.providers.keys import read_key
 from llmguard.providers.responses_answer import ResponseEvents, completion_of
@@ -32,7 +32,7 @@ _LARGEST_ERROR_BYTES: Final = 64 * 1024
 
 
 class OpenAiAdapter:
-    """One aiohttp session for all OpenAI-compatible providers of a worker."""
+    """All OpenAI-compatible providers of a worker."""
 
     def __init__(
         self,
@@ -48,19 +48,19 @@ class OpenAiAdapter:
         self._tokens = tokens
         self._connection_limit = connection_limit
         self._limits = limits or AnswerLimits()
-        self._session: aiohttp.ClientSession | None = None
+        self._connections: Connections | None = None
         # Base URLs seen to answer a stream only without stream_options; grows with the registry at most.
         self._without_stream_options: set[str] = set()
 
     async def start(self) -> None:
-        """Open the session; connections follow with the first calls."""
+        """Make the pool; connections follow with the first calls."""
         self._open()
 
     async def close(self) -> None:
         """Close every connection."""
-        session, self._session = self._session, None
-        if session is not None:
-            await session.close()
+        connections, self._connections = self._connections, None
+        if connections is not None:
+            await connections.close()
 
     async def attempt(self, model: Model, body: JsonObject, *, trace_id: str) -> AsyncGenerator[list[JsonObject], None]:
         """Yield one chat.completion, the chunks of a stream, or one list of embeddings.
@@ -87,28 +87,19 @@ class OpenAiAdapter:
         finally:
             response.close()  # not awaited; does nothing where the body was read to its end
 
-    def _open(self) -> aiohttp.ClientSession:
-        if self._session is None:
-            self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=self._connection_limit, ttl_dns_cache=60),
-                cookie_jar=aiohttp.DummyCookieJar(),
-                trust_env=False,
-                # No compression: answers are small, and a bomb is no JSON.
-                auto_decompress=False,
-                headers={"user-agent": f"llmguard/{version('llmguard')}", "accept-encoding": "identity"},
-            )
-        return self._session
+    def _open(self) -> Connections:
+        if self._connections is None:
+            self._connections = Connections(self._connection_limit)
+        return self._connections
 
     def _headers(self, model: Model, trace_id: str) -> dict[str, str]:
-        headers = {"content-type": "application/json", "x-request-id": trace_id}
+        headers = {"x-request-id": trace_id}
         key = read_key(model, self._environ)
         if key is not None:
             headers["authorization"] = f"Bearer {key}"
         return headers
 
-    async def _post(
-        self, model: Model, path: str, body: JsonObject, headers: Mapping[str, str]
-    ) -> aiohttp.ClientResponse:
+    async def _post(self, model: Model, path: str, body: JsonObject, headers: Mapping[str, str]) -> Response:
         """Return a response with status 200; asks a second time if the server does not know stream_options."""
         base_url = model.provider.base_url or DEFAULT_BASE_URL
         if base_url in self._without_stream_options:
@@ -132,9 +123,7 @@ class OpenAiAdapter:
             may_retry=response.headers.get("x-should-retry") != "false",
         )
 
-    async def _send(
-        self, model: Model, path: str, body: JsonObject, headers: Mapping[str, str]
-    ) -> aiohttp.ClientResponse:
+    async def _send(self, model: Model, path: str, body: JsonObject, headers: Mapping[str, str]) -> Response:
         connect_seconds = model.provider.connect_timeout_seconds
         # First byte and whole answer are timed by the call, which also knows the retries.
         try:
@@ -147,15 +136,15 @@ class OpenAiAdapter:
             named = "messages" if "messages" in body else "input"
             raise failures.invalid_request(model, None, named, reached=False) from None
         try:
-            return await self._open().post(url, data=content, headers=headers, timeout=timeout, allow_redirects=False)
+            return await self._open().post(url, content, headers, timeout)
         except aiohttp.ConnectionTimeoutError:
             raise failures.timed_out(model, "connection", connect_seconds, reached=False) from None
-        except (aiohttp.ClientConnectorError, aiohttp.InvalidURL):
+        except aiohttp.ClientConnectorError:
             raise failures.not_connected(model) from None
         except (aiohttp.ClientError, OSError, ValueError):
             raise failures.broken_off(model) from None
 
-    async def _read_error(self, response: aiohttp.ClientResponse) -> JsonObject:
+    async def _read_error(self, response: Response) -> JsonObject:
         content = bytearray()
         try:
             while len(content) < _LARGEST_ERROR_BYTES and (piece := await response.content.readany()):
