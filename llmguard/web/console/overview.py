@@ -132,7 +132,7 @@ def _waiting(console: Console, operator: Operator) -> list[JsonObject]:
         )
         if ending:
             words = f"{count(ending, 'app ends', 'apps end')} within 30 days, or ended"
-            waiting.append({"words": words, "path": "/console/catalog?ends=30", "level": "care"})
+            waiting.append({"words": words, "path": "/console/catalog?ends=30&state=approved", "level": "care"})
         ownerless = sum(not app.has_owner for app in services.registry.apps.values())
         if ownerless:
             words = f"{count(ownerless, 'app has', 'apps have')} nobody who answers for it"

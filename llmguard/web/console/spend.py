@@ -51,7 +51,8 @@ def spend_routers(console: Console, desk: Desk) -> list[APIRouter]:
 
     def count_this_month() -> None:
         now = clock.now().replace(second=0, microsecond=0)
-        monthly_report(spending, f"{now:%Y-%m}", ("app",), now)
+        for by in TITLES:
+            monthly_report(spending, f"{now:%Y-%m}", (by,), now)
 
     console.soon.append(count_this_month)
 
