@@ -10,6 +10,8 @@ import httpx
 import openai
 import pytest
 
+from llmguard.idempotency import claims
+from llmguard.web import data_plane
 from tests.support.builders import a_quota
 from tests.support.provider_server import ProviderServer
 from tests.support.served import Served, a_registry_at
@@ -74,6 +76,19 @@ def test_repeated_request_gets_the_first_answer_and_no_second_charge(served, pro
     trace = served.reader.show(second.headers["x-llmguard-trace-id"])
     assert trace["decision"]["repeats"] == first.headers["x-llmguard-trace-id"]
     assert (trace["status"], trace["cost_usd"], trace["request"]) == (200, None, None)
+
+
+def test_stream_that_is_too_long_to_be_kept_is_answered_anew_and_whole(served, provider, monkeypatch):
+    for module in (claims, data_plane):
+        monkeypatch.setattr(module, "LARGEST_ANSWER_BYTES", 2_000)
+    provider.script("chars=1")
+    sent = len(provider.received)
+    first, second = (asked(served, "long", stream=True) for _ in range(2))
+
+    assert len(provider.received) == sent + 2
+    assert len(first.content) > 2_000
+    assert [one.content.endswith(b"data: [DONE]\n\n") for one in (first, second)] == [True, True]
+    assert "idempotent-replayed" not in second.headers
 
 
 def test_other_request_under_the_same_key_is_refused_for_good(served):
