@@ -34,7 +34,7 @@ _SPOKEN = re.compile(
 _SCORES = {"keyed": 0.95, "spoken": 0.9}
 _GATE_SCORE = 0.01  # gates are no findings
 _ANY_NAME = frozenset({"name", "displayname"})  # in JSON also of products, files and fields
-_HUMP = re.compile(r"(?<=[^\W\d_])[A-Z]")
+_HUMP = re.compile(r"[A-Z](?<=[^\W\d_].)")  # the capital leads: re tries nothing else
 
 
 def _gate(labels: label_table.Labels) -> str:

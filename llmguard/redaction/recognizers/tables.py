@@ -48,7 +48,8 @@ class TableColumnRecognizer(GatedRecognizer):
 
     def find(self, text: str) -> Iterable[Hit]:
         """Return the cells of labelled columns."""
-        yield from _inserted(text, self.labels)
+        if "insert into" in text.lower():
+            yield from _inserted(text, self.labels)
         lines = [match.span() for match in _LINE.finditer(text)]
         done = 0
         for number, (line, below) in enumerate(pairwise(lines)):
