@@ -77,7 +77,7 @@ NOT_NAMES: frozenset[str] = frozenset(
     arial helvetica verdana roboto consolas menlo monaco tahoma calibri cambria courier ubuntu-mono blinkmacsystemfont oxygen-sans
     node.js vue.js next.js deno bun xslt libxslt utf-8 shelf lamp cable kit monitor arm desk chair table licensed orphan iterative
     schemas schema notion gmail calendar drive vertex integrated subsequent ranking batting scopes tickfont solaris newton-cg
-    valkey popen
+    valkey popen selecting unpacking preparing installing caching fraction guides parquet
     lol omg btw haha yeah yep nope hmm kollege kollegin herr frau madame monsieur bonjour hallo votre dossier
     newsletter meeting update edition deadline budget forecast
     foo bar baz qux lorem ipsum alpha beta gamma delta epsilon omega sigma theta
