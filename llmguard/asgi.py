@@ -14,4 +14,5 @@ def create_app() -> Application:
     from llmguard.preloaded import READY  # noqa: PLC0415 - it imports this module, and takes seconds unless it was
 
     configure_logging()
-    return build_app(Worker(load_settings(os.environ), os.environ, READY).site)
+    environ = dict(os.environ)  # each call reads a provider's key there, and os.environ decodes at each reading
+    return build_app(Worker(load_settings(environ), environ, READY).site)

@@ -136,8 +136,11 @@ class Keyring:
             Fault: `ledger_unavailable`, when the keys in memory can no longer be trusted.
         """
         self._check_freshness()
-        digests = (key_digest(key_text, digest_key) for digest_key in self._digest_keys)
-        return next((found for digest in digests if (found := self._known(digest))), None)
+        for digest_key in self._digest_keys:
+            found = self._known(key_digest(key_text, digest_key))
+            if found is not None:
+                return found
+        return None
 
     def check(self) -> None:
         """Do nothing while the keys in memory can be trusted.

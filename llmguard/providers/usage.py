@@ -14,6 +14,7 @@ from llmguard.domain.quota import Amount
 from llmguard.domain.trace import CostBasis
 from llmguard.providers.tokens import generated_texts
 
+_PLAIN: Final = frozenset({"prompt_tokens", "completion_tokens", "total_tokens", "input_tokens", "output_tokens"})
 _NONE: Final[Mapping[str, Any]] = {}
 _TIERS: Final[tuple[ServiceTier, ...]] = ("flex", "priority", "batch")
 _MOST_TOKENS: Final = 1_000_000_000  # no model reads or writes more in one call; beyond is garbage
@@ -55,6 +56,8 @@ def read_usage(body: JsonObject) -> Usage | None:
     output_tokens = _tokens(usage.get("completion_tokens", usage.get("output_tokens", unsaid)))
     if input_tokens is None or output_tokens is None:
         return None
+    if usage.keys() <= _PLAIN:  # as of many servers: there are no parts to tell apart
+        return Usage(input_tokens, output_tokens, service_tier=_service_tier(body.get("service_tier")))
     input_details = _details(usage, "prompt_tokens_details", "input_tokens_details")
     output_details = _details(usage, "completion_tokens_details", "output_tokens_details")
     cached = _first_tokens(

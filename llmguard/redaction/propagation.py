@@ -194,8 +194,9 @@ class KnownValues:
             if not text.isascii() or "\0" in text:
                 return False
             hidden = "\0".join([text[span.start : span.end] for span in own])
-            if any(text.count(value) != hidden.count(value) for value in self._exact):
-                return False
+            for value in self._exact:
+                if text.count(value) != hidden.count(value):
+                    return False
             if names:
                 text, hidden = _alike(text), _alike(hidden)
                 if any(text.count(name) != hidden.count(name) for name in names):

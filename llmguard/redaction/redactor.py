@@ -6,7 +6,6 @@ The engine that finds personal data is an argument (`Finder`); what happens to a
 """
 
 import asyncio
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -291,7 +290,10 @@ def _redacted(request: ChatRequest, document: JsonObject, found: _Found, rules: 
     if not any(spans):
         return Redacted(request, vault, {})
     _refuse_blocked(spans, rules)
-    entities = dict(Counter(span.entity_type for own in spans for span in own))
+    entities: dict[str, int] = {}
+    for own in spans:
+        for span in own:
+            entities[span.entity_type] = entities.get(span.entity_type, 0) + 1
     edits = _edits(found.units, spans, rules.actions, vault)
     if not edits:
         return Redacted(request, vault, entities)
