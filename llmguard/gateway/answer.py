@@ -100,7 +100,7 @@ def _told(chunk: JsonObject) -> JsonObject:
 
 
 def filter_answer(
-    preset: Preset, redactor: Redactor, vault: Vault, received: AsyncIterator[list[JsonObject]]
+    preset: Preset, redactor: Redactor, redacted: Redacted, received: AsyncIterator[list[JsonObject]]
 ) -> AsyncIterator[list[JsonObject]]:
     """Return what the preset lets through of an answer.
 
@@ -110,12 +110,12 @@ def filter_answer(
     Raises:
         Fault: a filter cannot answer; nothing was let through.
     """
-    return _without_secrets(redactor, vault, received) if NO_SECRETS in preset.response_filters else received
+    return _without_secrets(redactor, redacted, received) if NO_SECRETS in preset.response_filters else received
 
 
 async def _without_secrets(
-    redactor: Redactor, vault: Vault, received: AsyncIterator[list[JsonObject]]
+    redactor: Redactor, redacted: Redacted, received: AsyncIterator[list[JsonObject]]
 ) -> AsyncIterator[list[JsonObject]]:
     held = [chunk async for chunks in received for chunk in chunks]
-    stream = bool(held) and held[0].get("object") == "chat.completion.chunk"
-    yield await redactor.drop_secrets(cut(held) if stream else held, vault, stream=stream)
+    stream = redacted.request.stream  # what was asked for: not every provider says in `object` what it sends
+    yield await redactor.drop_secrets(cut(held) if stream else held, redacted.vault, stream=stream)

@@ -65,7 +65,7 @@ async def govern(services: Services, record: Record, incoming: Incoming) -> Asyn
         record.calling(call)
         async with call:  # 6
             received = record.receive(call)
-            async for chunks in filter_answer(preset, services.redactor, redacted.vault, received):
+            async for chunks in filter_answer(preset, services.redactor, redacted, received):
                 if restored := answer.feed(chunks):  # 8
                     yield restored
         last = await answer.close()

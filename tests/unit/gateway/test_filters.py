@@ -2,6 +2,7 @@ import json
 
 import pytest
 
+from llmguard.domain.pieces import Pieces
 from llmguard.gateway.answer import filter_answer
 from llmguard.redaction.redactor import Redactor
 from tests.support.builders import a_chat_request, a_preset
@@ -28,11 +29,11 @@ async def given(items):
         yield [item]
 
 
-async def filtered(items, *filters):
+async def filtered(items, *filters, stream=False):
     redactor = Redactor(example_analyzer(), b"a secret for tests only")
-    redacted = await redactor.redact(a_chat_request("Hello"), app="a", profile="standard")
+    redacted = await redactor.redact(a_chat_request("Hello", stream=stream), app="a", profile="standard")
     preset = a_preset(response_filters=filters)
-    passed = filter_answer(preset, redactor, redacted.vault, given(items))
+    passed = filter_answer(preset, redactor, redacted, given(items))
     return [item async for came in passed for item in came]
 
 
@@ -44,10 +45,31 @@ async def test_secret_that_the_model_wrote_never_reaches_the_app():
 
 @pytest.mark.parametrize("size", [1, 5, 1000])
 async def test_stream_is_filtered_wherever_it_is_cut(size):
-    chunks = await filtered(the_chunks(TEXT, size), "no_secrets")
+    chunks = await filtered(the_chunks(TEXT, size), "no_secrets", stream=True)
 
     text = "".join(chunk["choices"][0]["delta"]["content"] for chunk in chunks)
     assert text == "Use <API_KEY> for anna.schmidt@example.com"
+
+
+@pytest.mark.parametrize("first", [[], [{"object": "", "choices": [], "prompt_filter_results": []}]])
+async def test_stream_that_does_not_say_what_it_is_is_filtered(first):
+    chunks = [{"choices": chunk["choices"]} for chunk in the_chunks(TEXT, 5)]
+
+    chunks = await filtered([*first, *chunks], "no_secrets", stream=True)
+
+    deltas = [choice["delta"] for chunk in chunks for choice in chunk["choices"]]
+    assert "".join(delta["content"] for delta in deltas) == "Use <API_KEY> for anna.schmidt@example.com"
+
+
+async def test_pieces_of_a_stream_are_filtered_as_one_text_and_leave_as_they_came():
+    first, *rest = [{"choices": chunk["choices"]} for chunk in the_chunks(TEXT, 5)]
+    pieces = Pieces(first, [chunk["choices"][0]["delta"]["content"] for chunk in [first, *rest]])
+
+    chunks = await filtered([pieces], "no_secrets", stream=True)
+
+    texts = [chunk["choices"][0]["delta"]["content"] for chunk in chunks]
+    assert "".join(texts) == "Use <API_KEY> for anna.schmidt@example.com"
+    assert len(texts) == len(pieces.texts)
 
 
 async def test_preset_without_filters_passes_each_chunk_as_it_comes():
