@@ -69,7 +69,10 @@ class Beside:
             if not self._process.is_alive():
                 _log.error("recovery, alerts and retention ended with %s; starting them again", self._process.exitcode)
                 self._told.close()
-                self._process, self._told = self._start()
+                try:
+                    self._process, self._told = self._start()
+                except Exception as error:  # noqa: BLE001 - the border of a thread that nobody would start again
+                    _log.error("they could not be started, which is tried again: %s", type(error).__name__)
 
 
 def run_beside(settings: Settings, until_closed: Connection) -> None:

@@ -216,7 +216,10 @@ class _Ingester:
         while not self._stopping.wait(_WATCH_SECONDS):
             if self._process.poll() is not None:
                 _log.error("the ingester ended with %s; starting it again", self._process.returncode)
-                self._process = self._start()
+                try:
+                    self._process = self._start()
+                except OSError as error:  # no room for a process or a file now; nobody else would start it again
+                    _log.error("it could not be started, which is tried again: %s", error.strerror)
 
     def stop(self) -> None:
         """Ask it to finish, and wait until it has."""

@@ -1,3 +1,4 @@
+import errno
 import multiprocessing
 import os
 import signal
@@ -57,6 +58,29 @@ def test_a_killed_process_is_started_again_and_a_living_one_ends_in_order(settin
         until(lambda: [one.pid for one in multiprocessing.active_children()] not in ([], [first.pid]))
         [second] = multiprocessing.active_children()
     assert (first.exitcode, second.exitcode) == (-signal.SIGKILL, 0)
+
+
+class ShortOfProcesses:
+    """Starts processes as the context does, but for those that the system has no room for."""
+
+    def __init__(self, has_room):
+        self._forks = multiprocessing.get_context("forkserver")
+        self._has_room = iter(has_room)
+        self.Pipe = self._forks.Pipe
+
+    def Process(self, **given):  # noqa: N802 - named as the context's own
+        if not next(self._has_room):
+            raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+        return self._forks.Process(**given)
+
+
+def test_a_start_that_fails_is_tried_again(settings, data):
+    with Beside(ShortOfProcesses([True, False, True]), settings):
+        [first] = multiprocessing.active_children()
+        os.kill(first.pid, signal.SIGKILL)
+        until(lambda: [one.pid for one in multiprocessing.active_children()] not in ([], [first.pid]))
+        [second] = multiprocessing.active_children()
+    assert second.exitcode == 0
 
 
 def test_signals_are_left_to_whoever_holds_it(settings, data):
