@@ -117,7 +117,7 @@ def _add_item(messages: list[JsonObject], item: Any, place: str) -> None:  # Any
 
 def _message(item: JsonObject, place: str) -> JsonObject:
     role, content = item.get("role"), item.get("content")
-    if role not in _ROLES:
+    if not isinstance(role, str) or role not in _ROLES:
         words = f"{place} must have a `role`, one of {', '.join(sorted(_ROLES))}"
         raise invalid(place, words, 'Send {"role": "user", "content": "…"}.')
     if isinstance(content, str):

@@ -240,21 +240,25 @@ def _messages(messages: Any) -> list[JsonObject]:
 
 
 def _check_message(place: str, message: Any) -> None:
-    if not isinstance(message, dict) or message.get("role") not in _ROLES:
+    role = message.get("role") if isinstance(message, dict) else None
+    if not isinstance(role, str) or role not in _ROLES:
         roles = ", ".join(sorted(_ROLES))
         raise invalid(place, f"{place} must be an object with a `role`, one of {roles}", "Correct the message.")
     content = message.get("content")
     if isinstance(content, list):
-        if not all(isinstance(part, dict) and isinstance(part.get("type"), str) for part in content):
-            raise invalid(
-                place, f"{place}.content holds a part without a `type`", 'Send {"type": "text", "text": "…"}.'
-            )
+        if not all(map(_is_part, content)):
+            words = f"{place}.content holds a part without a `type`, or whose `text` is no string"
+            raise invalid(place, words, 'Send {"type": "text", "text": "…"}.')
     elif not (content is None or isinstance(content, str)):
         raise invalid(
             f"{place}.content", f"{place}.content must be a string or a list of parts", "Correct the message."
         )
     if "tool_calls" in message:
         check_objects(f"{place}.tool_calls", message["tool_calls"])
+
+
+def _is_part(part: Any) -> bool:
+    return isinstance(part, dict) and isinstance(part.get("type"), str) and isinstance(part.get("text"), str | None)
 
 
 def check_parameters(fields: JsonObject) -> None:
@@ -266,6 +270,10 @@ def check_parameters(fields: JsonObject) -> None:
         if name in fields:
             check_count(fields, name, most)
     _check_tools(fields)
+    wanted = fields.get("response_format")
+    if wanted is not None and not (isinstance(wanted, dict) and isinstance(wanted.get("type"), str)):
+        words = "`response_format` must be an object with a `type`"
+        raise invalid("response_format", words, 'Send {"type": "json_object"}, or a schema.')
     if fields.get("previous_response_id") is not None:
         words = "`previous_response_id` goes on with a response, which this endpoint does not"
         raise invalid("previous_response_id", words, "Use POST /v1/responses, or send the earlier messages again.")

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import uvicorn
+import uvloop
 from prometheus_client import CollectorRegistry
 
 from llmguard.audit.log import AuditLog
@@ -153,7 +154,7 @@ class Served:
         self._thread.join(20)
 
     def _serve(self) -> None:
-        asyncio.run(self._server.serve([self._socket]))
+        uvloop.run(self._server.serve([self._socket]))  # as `llmguard serve` does
 
     @asynccontextmanager
     async def _running(self):
