@@ -1,4 +1,4 @@
-"""Providers that speak OpenAI's wire format, straight over aiohttp: 13 times httpx's throughput (ANCHORS.md)."""
+"""Providers that speak OpenAI's wire format, straight over aiohttp, which has many times httpx's throughput."""
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping

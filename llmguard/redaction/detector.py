@@ -21,7 +21,7 @@ Findings = tuple[Finding, ...]
 T = TypeVar("T")
 
 _LEAST_SECONDS = 5.0
-_SECONDS_A_CHARACTER = 20e-6  # four times what prose costs (REDACTION.md's machine); hostile text is cut off there
+_SECONDS_A_CHARACTER = 20e-6  # four times what prose costs on two shared cores; hostile text is cut off there
 _HINT = "Nothing was sent. Try again; if it stays, shorten the text or tell the CoE, who owns redaction."
 
 

@@ -25,7 +25,7 @@ _SHORT_CHARACTERS = 20_000  # of one request, which take a second or two
 def bound_blas_threads(environ: MutableMapping[str, str] | None = None) -> None:
     """Let BLAS use one thread a process, unless the operator chose otherwise; call it before numpy is imported.
 
-    With more, workers fight over the cores and single requests take ten times as long (REDACTION.md).
+    With more, workers fight over the cores and single requests take ten times as long.
     """
     chosen = os.environ if environ is None else environ
     for name in _THREAD_VARIABLES:

@@ -1,6 +1,6 @@
 """A fresh copy of the store that takes its place: the only way in which bytes really leave a DuckDB file.
 
-DuckDB keeps what was deleted or updated in its file, after checkpoints too (STORE.md). The copy is made while readers
+DuckDB keeps what was deleted or updated in its file, after checkpoints too. The copy is made while readers
 are answered from the old file and workers write into the spool; it is put in place by one rename, so that a kill at any
 moment leaves the old file or the new one, whole.
 """

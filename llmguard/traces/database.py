@@ -19,7 +19,7 @@ from llmguard.traces.schema import UPGRADES, Upgrade, require_present_schema, up
 Options = dict[str, str | bool | int | float | list[str]]
 
 _STORAGE = "v1.5.0"  # 1.5 and 2.0 both read it
-# Chosen for bounded memory and a quiet disk (STORE.md): a commit is a few MB of log, and a checkpoint, which
+# Chosen for bounded memory and a quiet disk: a commit is a few MB of log, and a checkpoint, which
 # compresses, comes every 256 MB. Nothing is ever fetched: json, icu and parquet are linked into the package.
 _OPTIONS: Options = {
     "memory_limit": "512MB",

@@ -64,7 +64,7 @@ def as_source(document):
     return json.dumps(document, indent=1).encode()
 
 
-# The example of the contract, as DESIGN.md has it.
+# The example that users know the format by.
 CONTRACT = """\
 version: 1
 providers:
