@@ -14,6 +14,7 @@ _SMALL_USD: Final = Decimal("0.000001")
 _THOUSAND: Final = 1000
 _MILLION: Final = 1_000_000
 _SECOND_MS: Final = 1000
+_TENTH_MS: Final = 0.1
 _CODE: Final = re.compile(r"`([^`]+)`")
 _NONE: Final = "-"
 
@@ -57,9 +58,11 @@ def usd_of_one(value: Decimal | str | None) -> str:
 
 
 def milliseconds(value: float | None) -> str:
-    """Return a duration: 7 ms, 350 ms, 1.2 s."""
+    """Return a duration: 40 µs, 0.4 ms, 350 ms, 1.2 s."""
     if value is None:
         return _NONE
+    if 0 < value < _TENTH_MS:
+        return f"{value * 1000:.0f} µs"
     if value < _SECOND_MS:
         return f"{value:.0f} ms" if value >= 1 or value == 0 else f"{value:.1f} ms"
     return f"{value / _SECOND_MS:.1f} s"

@@ -4,6 +4,7 @@ import http.client
 
 import pytest
 
+from llmguard.catalog import activity
 from llmguard.registry.finding import Finding
 from llmguard.traces.errors import TraceStoreError
 from tests.support.builders import a_quota
@@ -72,6 +73,7 @@ def test_page_of_an_empty_installation_is_whole_small_and_never_kept(served, tok
 )
 def test_page_says_when_the_trace_store_cannot_be_read(served, token, path, words, monkeypatch):
     monkeypatch.setattr(served, "reader", Busy())
+    monkeypatch.setattr(activity, "_FRESH_SECONDS", 0.0)  # or what an earlier page counted is shown
 
     status, _, text = get(served, path, token)
 

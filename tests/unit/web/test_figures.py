@@ -27,6 +27,7 @@ from llmguard.web import figures
         (figures.usd_of_one, Decimal("0.00001"), "<$0.0001"),
         (figures.usd_of_one, Decimal(0), "$0.0000"),
         (figures.usd_of_one, None, "-"),
+        (figures.milliseconds, 0.04, "40 µs"),
         (figures.milliseconds, 0.4, "0.4 ms"),
         (figures.milliseconds, 350.4, "350 ms"),
         (figures.milliseconds, 1234, "1.2 s"),
