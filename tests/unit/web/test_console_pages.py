@@ -48,7 +48,7 @@ def get(served, path, token, **headers):
 class Busy:
     """A reader whose store cannot be read."""
 
-    def query(self, *_):
+    def query(self, *_, **__):
         raise TraceStoreError("busy")
 
 
