@@ -63,7 +63,9 @@ def search_newest(
     end = max(since, datetime.fromisoformat(moment_of(before)))
     slice_of, rows, began = dict(filters), Rows(), time.perf_counter()
     while True:
-        start = max(since, end - timedelta(hours=min(max(_LEAST_HOURS, hours), _MOST_HOURS)))
+        hours = min(max(_LEAST_HOURS, hours), _MOST_HOURS)
+        length = timedelta(hours=hours)
+        start = end - length if end - since > length else since  # no calendar has what is long before its first day
         slice_of["since"] = start.isoformat()
         # Time of this thread, which does the work: on a busy machine slices would shrink, and cost no less.
         at = time.thread_time()

@@ -71,6 +71,23 @@ def test_slices_grow_while_they_are_quick():
     assert len(asked) < 10
 
 
+def test_search_in_the_first_years_of_the_calendar_comes_to_its_end():
+    until = {"since": "0001-01-01T00:00:00+00:00", "until": "0001-01-03T00:00:00+00:00"}
+
+    found = search_newest(lambda *_: [], until, limit=1, before=until["until"], seconds=0, hours=1_000)
+
+    assert found["reached"] is None
+
+
+@pytest.mark.parametrize("hours", [float("inf"), 1e308])
+def test_next_slice_never_has_a_length_that_no_address_can_carry(hours):
+    since = (NOW - timedelta(days=3)).isoformat()
+
+    found = search_newest(lambda *_: [], {"since": since}, limit=1, before=NOW.isoformat(), seconds=0, hours=hours)
+
+    assert found["hours"] <= 24 * 3660 * 4
+
+
 def test_search_without_a_beginning_is_refused():
     with pytest.raises(TraceQueryError, match="from which on"):
         search_newest(lambda _, __: [], {}, limit=1, before=NOW.isoformat(), seconds=1)
