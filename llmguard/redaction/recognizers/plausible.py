@@ -48,6 +48,7 @@ _CODE_LINE = re.compile(
 JUDGED = frozenset({"PERSON", "LOCATION", "NRP"})  # every other entity passes
 _CAPITAL_WORD = re.compile(r"[^\Wa-z\d_]\w*(?:['’./-][^\W_]+)*")  # or one with letters beyond ASCII
 _JOINT = re.compile(r"[./-]")
+_PART = re.compile(r"[^'’./-]+")  # the language model reads each by itself
 _SMALL_PAIR = re.compile(r"(?<![^\W\d_])([^\W\d_]+)(?=[^\S\n]+([^\W\d_]+))")
 
 
@@ -62,7 +63,7 @@ def possible_places(text: str) -> list[int]:
         if len(word) == 1 or word.islower():
             continue
         if not _is_known(word.lower()) or word in AMBIGUOUS_NAMES or text[start - 1 : start].isalnum():
-            places.append(start)
+            places += [start] if word.isalnum() else [start + part.start() for part in _PART.finditer(word)]
     start = 0
     for line in text.split("\n"):
         if line.islower():

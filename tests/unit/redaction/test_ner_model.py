@@ -82,6 +82,17 @@ def test_near_possible_places_all_is_proposed_that_would_stand():
         assert _standing(near, text) == _standing(whole, text)
 
 
+def test_a_name_at_the_end_of_a_joined_word_is_found_as_if_all_were_read():
+    model = the_language_model()
+    before, behind = "there are help what ", ", check help all to done left we much you can our so points for there not"
+    text = "we have please and have when open our please is you some well for was to open well you a "
+    text += before + "Dear.Dear.Hi.Maria" + behind
+
+    near = model.propose(text, {"PERSON"}, Deadline(60), near=possible_places)
+
+    assert "Maria" in [text[start:end] for start, end, _ in _standing(near, text)]
+
+
 def _standing(candidates, text):
     return [
         (one.start, one.end, one.entity_type)

@@ -1,6 +1,8 @@
 """What the language model may call a person or a place."""
 # ruff: noqa: SIM905  # lists of words read better without quotes
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -95,8 +97,14 @@ def test_what_passes_stands_beside_a_possible_place(text, data):
 
     passes = [entity for entity in JUDGED if plausible(entity, text, start, end)]
 
-    first = start - len(text[:start].split(" ")[-1].split("\n")[-1])
+    first = start - len(re.split(r"[\s'\u2019./-]", text[:start])[-1])  # of its word, or of its part of a joined one
     assert not passes or any(first <= place < end for place in possible_places(text))
+
+
+@pytest.mark.parametrize("joint", ["'", "\u2019", ".", "/", "-"])
+def test_each_part_of_a_joined_word_may_be_where_a_name_begins(joint):
+    words = ["Thanks", "Regards", "Hello", "Best", "Maria"]
+    assert possible_places("said " + joint.join(words))[-1] == len("said ") + len(joint.join(words[:-1])) + 1
 
 
 def test_hearts_and_versions_are_neither_people_nor_places():
