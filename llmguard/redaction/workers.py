@@ -1,11 +1,14 @@
 """Two threads for the language model, with bounded queues: beyond them new work is refused, not piled up.
 
-Whoever asks for much shall not keep out those who ask for little: long work has a thread of its own, shorter work goes
-first, and what counts against a limit is what goes before.
+Whoever asks for much shall not keep out those who ask for little: long work has a thread of its own, and a job is due
+so much later, the longer it is. What is due first goes first, so that shorter work overtakes, and none is overtaken for
+ever: with the shortest first, the longest of many nearly equal prompts waited for seconds. What counts against a limit
+is what goes before.
 """
 
 import asyncio
 import os
+import time
 from collections.abc import Callable, MutableMapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
@@ -20,6 +23,7 @@ T = TypeVar("T")
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS")
 _SHORT_CHARACTERS = 20_000  # of one request, which take a second or two
+_DUE_SECONDS_A_CHARACTER = 100e-6  # ten times what one costs: a short prompt is due in a tenth of a second
 
 
 def bound_blas_threads(environ: MutableMapping[str, str] | None = None) -> None:
@@ -33,16 +37,24 @@ def bound_blas_threads(environ: MutableMapping[str, str] | None = None) -> None:
 
 
 class Workers:
-    """Runs functions off the event loop: the shortest first, of equal ones the first that came."""
+    """Runs functions off the event loop: what is due first, which is sooner after it came the shorter it is."""
 
-    def __init__(self, *, waiting_characters: int = 1_000_000, waiting_jobs: int = 512) -> None:
+    def __init__(
+        self,
+        *,
+        waiting_characters: int = 1_000_000,
+        waiting_jobs: int = 512,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
         """Make the lanes; their threads start with the first job.
 
         Args:
             waiting_characters: when this much text would go before, further jobs are refused; a job that finds nothing
                 before it is always taken.
             waiting_jobs: likewise for the number of jobs.
+            now: seconds of a clock that never goes back.
         """
+        self._now = now
         self._short, self._long = (
             _Lane(name, waiting_characters, waiting_jobs) for name in ("redaction", "redaction-long")
         )
@@ -59,7 +71,7 @@ class Workers:
             Fault: `overloaded`, when too much is waiting.
         """
         size = max(characters, of)
-        return self._lane(size).submit(work, characters, size)
+        return self._lane(size).submit(work, characters, self._due(size))
 
     def check(self, characters: int) -> None:
         """Do nothing while so much work in pieces can be taken as a whole.
@@ -67,12 +79,15 @@ class Workers:
         Raises:
             Fault: `overloaded`.
         """
-        self._lane(characters).check(characters, characters, is_whole=False)
+        self._lane(characters).check(characters, self._due(characters), is_whole=False)
 
     def close(self) -> None:
         """Drop what waits and let what runs finish."""
         self._short.close()
         self._long.close()
+
+    def _due(self, size: int) -> float:
+        return self._now() + size * _DUE_SECONDS_A_CHARACTER
 
     def _lane(self, size: int) -> "_Lane":
         return self._short if size <= _SHORT_CHARACTERS else self._long
@@ -86,25 +101,25 @@ class _Lane:
         self._most_characters = most_characters
         self._most_jobs = most_jobs
         self._numbers = count()
-        self._under_way: dict[int, tuple[int, int]] = {}  # number: size and characters
+        self._under_way: dict[int, tuple[float, int]] = {}  # number: when it is due, and characters
         self._lock = Lock()
-        self._waiting: list[tuple[int, int]] = []  # a heap of sizes and numbers
+        self._waiting: list[tuple[float, int]] = []  # a heap of when each is due, and numbers
         self._jobs: dict[int, tuple[Callable[[], None], Future[Any]]] = {}  # of those; Any: whatever work returns
 
-    def submit(self, work: Callable[[], T], characters: int, size: int) -> "asyncio.Future[T]":
-        self.check(characters, size)
+    def submit(self, work: Callable[[], T], characters: int, due: float) -> "asyncio.Future[T]":
+        self.check(characters, due)
         number, done = next(self._numbers), Future[T]()
-        self._under_way[number] = size, characters
+        self._under_way[number] = due, characters
         with self._lock:
             self._jobs[number] = partial(_run, work, done), done
-            heappush(self._waiting, (size, number))
-        self._pool.submit(self._run_shortest)
+            heappush(self._waiting, (due, number))
+        self._pool.submit(self._run_next)
         future = asyncio.wrap_future(done)
         future.add_done_callback(lambda _: self._under_way.pop(number))
         return future
 
-    def check(self, characters: int, size: int, *, is_whole: bool = True) -> None:
-        before = [one for other, one in self._under_way.values() if other <= size]
+    def check(self, characters: int, due: float, *, is_whole: bool = True) -> None:
+        before = [one for other, one in self._under_way.values() if other <= due]
         if is_whole and not before:
             return
         if sum(before) + characters > self._most_characters or len(before) >= self._most_jobs:
@@ -122,7 +137,7 @@ class _Lane:
             done.cancel()
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    def _run_shortest(self) -> None:
+    def _run_next(self) -> None:
         with self._lock:
             if not self._waiting:
                 return  # closed

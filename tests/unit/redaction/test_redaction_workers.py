@@ -74,6 +74,22 @@ async def test_shorter_work_goes_first_and_is_taken_while_much_waits():
     workers.close()
 
 
+async def test_longer_work_that_came_long_before_is_not_overtaken():
+    now = 0.0
+    workers = Workers(now=lambda: now)
+    opened, order = threading.Event(), []
+    held = workers.submit(opened.wait, 10)
+    waiting = []
+    for at, size in ((0.0, 900), (0.05, 500), (0.2, 800), (0.3, 10)):
+        now = at
+        waiting.append(workers.submit(partial(order.append, size), size))
+    opened.set()
+    await asyncio.gather(held, *waiting)
+
+    assert order == [900, 500, 800, 10]
+    workers.close()
+
+
 async def test_what_waits_is_dropped_when_the_lanes_are_closed():
     workers = Workers()
     opened = threading.Event()
