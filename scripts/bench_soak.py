@@ -1,7 +1,7 @@
 """Memory under load for a long time: a sample every few seconds, and the slope of the line through them.
 
 `scripts/bench soak [--minutes N] [--save]`: 32 callers at full speed; every prompt has numbers and names that were not
-there before, so that caches fill up to their bounds. The first quarter is not counted: caches are still filling.
+there before. The first half is not counted: caches fill up to their bounds, which takes six minutes at full speed.
 """
 
 import argparse
@@ -19,7 +19,7 @@ from scripts.measuring.processes import memory_of
 from scripts.measuring.results import Figure, Result, Run, Table
 from scripts.measuring.stand import NAMES, PATTERNS, Mock, Served, served
 
-MINUTES, QUICK_MINUTES = 10.0, 0.5
+MINUTES, QUICK_MINUTES = 15.0, 0.5
 SAMPLE_SECONDS = 2.0
 ROUND_SECONDS = 15.0
 CALLERS = 32
@@ -92,7 +92,7 @@ def some_prompts(number: int) -> list[str]:
 def report(result: Result, samples: dict[str, list[tuple[float, float]]], asked: int, minutes: float) -> None:
     rows = []
     for role, points in samples.items():
-        counted = points[len(points) // 4 :]
+        counted = points[len(points) // 2 :]
         slope, error = slope_of(counted)
         first, last = statistics.mean(mb for _, mb in counted[:5]), statistics.mean(mb for _, mb in counted[-5:])
         rows.append((role, first, last, max(mb for _, mb in points), slope, error))
@@ -101,7 +101,7 @@ def report(result: Result, samples: dict[str, list[tuple[float, float]]], asked:
             words = f"slope of a worker's memory over {minutes:g} minutes of full load, MB an hour"
             result.figures["slope"] = Figure(slope, "MB/h", "lower", bound, words)
     result.figures["answered"] = Figure(asked / (minutes * 60), "requests/s", "higher")
-    columns = ("process", "MB after a quarter", "MB at the end", "most MB", "slope MB/h", "its error MB/h")
+    columns = ("process", "MB half way", "MB at the end", "most MB", "slope MB/h", "its error MB/h")
     note = f"{asked:,} requests. Memory is what belongs to the process alone."
     result.tables.append(Table("Memory under load", columns, rows, note))
     worker = samples["worker"]

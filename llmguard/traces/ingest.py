@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
@@ -237,6 +237,18 @@ def _report(error: Exception) -> None:
     _LOG.error("traces cannot be stored, they wait in the spool: %s", words)
 
 
+def _stand_back() -> None:
+    """Leave the processor to the workers where there is too little of it.
+
+    Linux shares it out between sessions first, and niceness counts within one alone: a session of our own, which
+    `serve` gives us, would have as much as all workers. Source: sched(7), autogroups.
+    """
+    os.nice(_NICENESS)
+    if os.getsid(0) == os.getpid():
+        with suppress(OSError):  # no Linux, or one without autogroups
+            Path("/proc/self/autogroup").write_text(str(_NICENESS))
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run as a process of its own."""
     parser = argparse.ArgumentParser(
@@ -248,7 +260,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr)
     os.umask(0o077)
-    os.nice(_NICENESS)
+    _stand_back()
     told: list[int] = []  # a handler that set an event could meet its lock, held by the code that it interrupts
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda number, _frame: told.append(number))

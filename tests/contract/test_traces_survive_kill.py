@@ -1,10 +1,12 @@
 """Kill -9 at random moments: what was acknowledged is in the store once, and the chain holds."""
 
+import os
 import random
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -41,10 +43,9 @@ def a_writer(places, name, acknowledged):
     return subprocess.Popen([sys.executable, "-c", WRITER, str(places.data), name], stdout=acknowledged)
 
 
-def an_ingester(places):
-    return subprocess.Popen(
-        [sys.executable, "-m", "llmguard.traces.ingest", "--data", str(places.data)], stderr=subprocess.DEVNULL
-    )
+def an_ingester(places, **options):
+    command = [sys.executable, "-m", "llmguard.traces.ingest", "--data", str(places.data)]
+    return subprocess.Popen(command, stderr=subprocess.DEVNULL, **options)
 
 
 def wait_until_it_works(ingester, places):
@@ -137,3 +138,23 @@ def test_on_sigterm_the_ingester_takes_everything_and_ends_with_zero(places, tmp
     assert set(acknowledged_ids(log)) <= set(stored_ids(places))
     assert not places.store.with_name("traces.duckdb.wal").exists()
     assert {path.stat().st_mode & 0o077 for path in places.data.iterdir()} == {0}
+
+
+@pytest.mark.parametrize("is_session", [True, False])
+def test_workers_go_before_it_and_the_session_of_others_stays_as_it_is(places, is_session):
+    ours = group_of("self")
+    ingester = an_ingester(places, start_new_session=is_session)
+    wait_until_it_works(ingester, places)
+    nice = os.getpriority(os.PRIO_PROCESS, ingester.pid) - os.getpriority(os.PRIO_PROCESS, 0)
+    group = group_of(ingester.pid)
+    ingester.kill()
+    ingester.wait()
+
+    assert (nice, group_of("self")) == (10, ours)
+    assert group is None or (group.endswith(" nice 10") if is_session else group == ours)
+
+
+def group_of(pid):
+    """Return the name and niceness of a process's group; None where Linux makes none."""
+    file = Path(f"/proc/{pid}/autogroup")
+    return file.read_text().strip() or None if file.exists() else None
