@@ -56,7 +56,7 @@ def traced(usage, **facts):
         model="gpt",
         status=200,
         cost_basis="reported",
-        **{name: getattr(usage, name) for name in Usage.__slots__},
+        **usage._asdict(),
         **facts,
     )
 
