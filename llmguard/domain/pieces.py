@@ -30,8 +30,7 @@ class Pieces(dict[str, Any]):  # JSON, as everywhere
 
     def each(self) -> list[JsonObject]:
         """Return the chunks one by one."""
-        like, choice = self.like, self.like["choices"][0]
-        return [{**like, "choices": [{**choice, "delta": {"content": text}}]} for text in self.texts]
+        return [with_content(self.like, text) for text in self.texts]
 
 
 def with_content(chunk: JsonObject, text: str) -> JsonObject:

@@ -10,11 +10,9 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Final, TypedDict
 
-from llmguard.domain.chat import JsonObject
 from llmguard.traces.errors import TraceQueryError
 from llmguard.traces.filters import TraceFilters, moment_of
-
-Rows = list[JsonObject]
+from llmguard.traces.rows import Rows
 
 FIRST_HOURS: Final = 1.0
 _SLICE_SECONDS: Final = 0.012  # of the processor, for one slice: so much later a search ends at worst, about

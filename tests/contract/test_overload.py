@@ -3,8 +3,6 @@
 import http.client
 import json
 import time
-import urllib.error
-import urllib.request
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
@@ -23,18 +21,6 @@ def provider():
         yield server
 
 
-def ask(served):
-    body = json.dumps({"model": "summarise", "messages": [{"role": "user", "content": "hello"}]}).encode()
-    headers = {"authorization": f"Bearer {served.key}", "content-type": "application/json"}
-    request = urllib.request.Request(served.base_url + "/chat/completions", body, headers)
-    try:
-        with urllib.request.urlopen(request, timeout=20) as answer:
-            return answer.status, dict(answer.headers), json.load(answer)
-    except urllib.error.HTTPError as error:
-        with error:
-            return error.code, dict(error.headers), json.load(error)
-
-
 def ask_and_keep_the_connection(served, content="hello"):
     """Return a connection that waits for the answer to a stream, and stays open after it."""
     caller = http.client.HTTPConnection(*served._socket.getsockname(), timeout=20)
@@ -45,7 +31,7 @@ def ask_and_keep_the_connection(served, content="hello"):
 
 def ask_at_once(served, count):
     with ThreadPoolExecutor(count) as callers:
-        return list(callers.map(lambda _: ask(served), range(count)))
+        return list(callers.map(lambda _: served.ask(), range(count)))
 
 
 def test_beyond_capacity_some_are_answered_and_the_others_refused(tmp_path, provider):
@@ -99,11 +85,11 @@ def test_a_stranger_takes_nobodys_place(tmp_path, provider):
         Served(tmp_path, registry=a_registry_at(provider.base_url), slots=Slots(1, wait_seconds=10)) as served,
         ThreadPoolExecutor(1) as callers,
     ):
-        running = callers.submit(ask, served)
+        running = callers.submit(served.ask)
         provider.wait_for(lambda: provider.received)
         begun = time.monotonic()
         served.key = "sk-lg_wrong"
-        status, _, body = ask(served)
+        status, _, body = served.ask()
         took = time.monotonic() - begun
         assert running.result()[0] == 200
 

@@ -1,8 +1,5 @@
 """Who has nothing left is refused before redaction, like after it, and never where the ledger would have granted."""
 
-import json
-import urllib.error
-import urllib.request
 from dataclasses import replace
 from datetime import timedelta
 
@@ -28,28 +25,16 @@ def finder():
     return PatternFinder()
 
 
-def ask(served, content=ORDINARY):
-    body = json.dumps({"model": "summarise", "messages": [{"role": "user", "content": content}]}).encode()
-    headers = {"authorization": f"Bearer {served.key}"}
-    request = urllib.request.Request(served.base_url + "/chat/completions", body, headers)
-    try:
-        with urllib.request.urlopen(request, timeout=20) as answer:
-            return answer.status, dict(answer.headers), json.load(answer)
-    except urllib.error.HTTPError as error:
-        with error:
-            return error.code, dict(error.headers), json.load(error)["error"]
-
-
 def code(answer):
     status, _, body = answer
-    return status if status == 200 else body["code"]
+    return status if status == 200 else body["error"]["code"]
 
 
 def use_up(served, finder):
     """Ask until it is refused after redaction, and return that refusal."""
     while True:
         finder.read.clear()
-        answer = ask(served)
+        answer = served.ask(ORDINARY)
         if code(answer) != 200:
             assert finder.read
             finder.read.clear()
@@ -58,17 +43,17 @@ def use_up(served, finder):
 
 def stays(answer):
     """Return what is the same in two refusals of one reason: all but ids, and what the clock tells."""
-    status, headers, error = answer
+    status, headers, body = answer
     told = {name: value for name, value in headers.items() if name.startswith("x-ratelimit") and "reset" not in name}
     told["x-should-retry"] = headers.get("x-should-retry")
-    return status, told, "retry-after" in headers, [error[name] for name in ("message", "code", "hint", "type")]
+    return status, told, "retry-after" in headers, [body["error"][name] for name in ("message", "code", "hint", "type")]
 
 
 @pytest.mark.parametrize("quota", USED_UP.values(), ids=USED_UP)
 def test_the_second_refusal_is_like_the_first_and_costs_no_redaction(tmp_path, finder, quota):
     with Served(tmp_path, registry=a_small_registry(quota=a_quota(**quota)), finder=finder) as served:
         first = use_up(served, finder)
-        second = ask(served)
+        second = served.ask(ORDINARY)
         traces = served.reader.list(limit=2)
 
     assert stays(first) == stays(second)
@@ -82,7 +67,7 @@ def test_a_limit_that_is_raised_counts_for_the_very_next_request(tmp_path, finde
         use_up(served, finder)
         served.services.registry = a_small_registry(quota=a_quota(requests_per_minute=9))
 
-        assert [code(ask(served)) for _ in range(2)] == [200, 200]
+        assert [code(served.ask(ORDINARY)) for _ in range(2)] == [200, 200]
 
 
 def test_what_was_granted_on_top_counts_for_the_very_next_request(tmp_path, finder):
@@ -96,7 +81,7 @@ def test_what_was_granted_on_top_counts_for_the_very_next_request(tmp_path, find
         until = SystemClock().now() + timedelta(days=1)
         gate.approve(registry, asked.id, "dana@example.com", amount=None, ends_at=until)
 
-        assert code(ask(served)) == 200
+        assert code(served.ask(ORDINARY)) == 200
 
 
 def test_less_than_was_asked_for_is_granted_where_the_preset_says_so(tmp_path, finder):
@@ -104,13 +89,13 @@ def test_less_than_was_asked_for_is_granted_where_the_preset_says_so(tmp_path, f
     app = an_app(quota=a_quota(tokens_per_day=2_000))
     registry = replace(a_small_registry(), presets={preset.name: (preset,)}, apps={app.name: app})
     with Served(tmp_path, registry=registry, finder=finder) as served:
-        assert code(ask(served, LONG)) == "insufficient_quota"  # its text alone is more than is left
-        status, headers, _ = ask(served)
+        assert code(served.ask(LONG)) == "insufficient_quota"  # its text alone is more than is left
+        status, headers, _ = served.ask(ORDINARY)
 
     assert (status, headers["x-llmguard-adjusted"]) == (200, "max_tokens")
 
 
 def test_a_shorter_request_passes_after_a_longer_one_was_refused(tmp_path, finder):
     with Served(tmp_path, registry=a_small_registry(quota=a_quota(tokens_per_day=5_000)), finder=finder) as served:
-        assert code(ask(served, LONG)) == "insufficient_quota"
-        assert code(ask(served)) == 200
+        assert code(served.ask(LONG)) == "insufficient_quota"
+        assert code(served.ask(ORDINARY)) == 200

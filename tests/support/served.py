@@ -1,8 +1,11 @@
 """The whole door in this process, on a real socket, with parts that a test may break."""
 
 import asyncio
+import json
 import socket
 import threading
+import urllib.error
+import urllib.request
 from contextlib import asynccontextmanager, closing
 from dataclasses import replace
 from pathlib import Path
@@ -141,6 +144,18 @@ class Served:
 
     def put_in_force(self) -> None:
         self.services.registry = in_force(self.git, self.states.current)
+
+    def ask(self, content="hello"):
+        """Return status, headers and body of a chat completion."""
+        body = json.dumps({"model": "summarise", "messages": [{"role": "user", "content": content}]}).encode()
+        headers = {"authorization": f"Bearer {self.key}", "content-type": "application/json"}
+        request = urllib.request.Request(self.base_url + "/chat/completions", body, headers)
+        try:
+            with urllib.request.urlopen(request, timeout=20) as answer:
+                return answer.status, dict(answer.headers), json.load(answer)
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, dict(error.headers), json.load(error)
 
     def __enter__(self) -> "Served":
         self._thread.start()

@@ -123,12 +123,11 @@ def _line(report: Report, row: Row, asked: Asked) -> Line:
         start = date.fromisoformat(str(value))
         span = {"since": f"{start}T00:00", "until": f"{start + timedelta(days=1)}T00:00"}
         return Line(f"{start:%a %-d %b}", row, None, asked.traces(span))
-    name = FILTERS.get(by)
     period = month_of(report.month)
     parts = asked.parts(by, value)
-    if name is None:
+    if by not in FILTERS:
         return Line(str(value), row, parts)
-    span = {name: str(value), "since": f"{period.since:%Y-%m-%dT%H:%M}", "until": f"{period.until:%Y-%m-%dT%H:%M}"}
+    span = {by: str(value), "since": f"{period.since:%Y-%m-%dT%H:%M}", "until": f"{period.until:%Y-%m-%dT%H:%M}"}
     return Line(str(value), row, parts, asked.traces(span))
 
 

@@ -13,14 +13,7 @@ from llmguard.web.console.layout import SPEND
 
 Of = Annotated[str, Query(max_length=200, pattern="^$|^(app|owner|team|cost_center|model|preset):.+$")]
 
-# By which filter of traces a row of each dimension is found again.
-FILTERS: Final[dict[Dimension, str]] = {
-    "app": "app",
-    "owner": "owner",
-    "cost_center": "cost_center",
-    "model": "model",
-    "preset": "preset",
-}
+FILTERS: Final = frozenset[Dimension](("app", "owner", "cost_center", "model", "preset"))  # of traces, too
 TITLES: Final[dict[Dimension, str]] = {
     "app": "App",
     "owner": "Owner",
@@ -68,5 +61,5 @@ class Asked:
             dimension, value = self.narrowed
             if dimension not in FILTERS:
                 return None
-            whose = {FILTERS[dimension]: value}
+            whose = {dimension: value}
         return f"/console/traces?{urlencode(whose | span)}"
