@@ -153,8 +153,12 @@ class Gateway:
 
     def every_byte(self) -> bytes:
         """Return all that was written anywhere: data folder and logs."""
-        files = [path for path in self.data.rglob("*") if path.is_file()]
-        return b"\n".join(path.read_bytes() for path in [*files, self.log])
+        while True:
+            files = [path for path in self.data.rglob("*") if path.is_file()]
+            try:
+                return b"\n".join(path.read_bytes() for path in [*files, self.log])
+            except FileNotFoundError:
+                continue  # a file went while it runs, and what was in it may now be in one that was read before
 
     @staticmethod
     def wait_until(condition, seconds: float = 60) -> None:
