@@ -1,5 +1,9 @@
 """A real gateway with a month of traces, and one headless Chromium, for the pages that people see.
 
+After a click the page is an old one, half a new one, or a new one: `expect` waits for what is asserted, while `count`,
+`all_inner_texts`, `is_visible` and the like read what is there by chance. Reading is for pages that `goto` or
+`wait_for_url` brought, since both wait until all of it is loaded.
+
 Chromium is the system's (Debian: `apt-get install chromium`); Playwright drives it, and brings none of its own.
 """
 
@@ -10,15 +14,17 @@ from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import expect, sync_playwright
 
 from llmguard.domain.clock import SystemClock
 from llmguard.identity.operator_store import OperatorStore
+from llmguard.traces.places import Places
 from tests.support.console_registry import a_console_registry
 from tests.support.gateway import Gateway
 from tests.support.month import seed_installation
 
 ROWS = 9_000
+PATIENCE_MS = 60_000  # with a busy machine; nothing waits that long on a quiet one
 DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 FLAGS = [
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"),
@@ -27,6 +33,7 @@ FLAGS = [
 CHROMIUM = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome"))), None
 )
+AT_WORK = ".htmx-request, .htmx-swapping, .htmx-settling, .htmx-added"  # htmx takes each away when it is done
 LEFT = "net::ERR_ABORTED"  # by going to another page meanwhile
 WCAG = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 JUDGED = {"runOnly": {"type": "tag", "values": WCAG}, "resultTypes": ["violations"]}
@@ -49,13 +56,15 @@ def site(tmp_path_factory):
     gateway = Gateway(folder, a_console_registry())
     seed_installation(gateway, datetime.now(UTC), ROWS)
     with gateway:
+        gateway.wait_until(Places(gateway.data).address.exists, 300)  # else pages say that the store is just starting
         yield gateway
 
 
 @pytest.fixture(scope="session")
 def chromium(site):
+    expect.set_options(timeout=PATIENCE_MS)
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS, timeout=3 * PATIENCE_MS)
         yield browser
         browser.close()
 
@@ -74,8 +83,7 @@ class People:
         """Return a new page of somebody with these roles."""
         key = (name, roles, scheme, scripts)
         if key not in self._contexts:
-            context = self._chromium.new_context(base_url=self.root, color_scheme=scheme, java_script_enabled=scripts)
-            context.set_default_timeout(10_000)
+            context = self.stranger(color_scheme=scheme, java_script_enabled=scripts)
             context.grant_permissions(["clipboard-read", "clipboard-write"], origin=self.root)
             self._contexts[key] = context
             self._sign_in(context, name, roles)
@@ -90,6 +98,12 @@ class People:
         )
         page.on("request", lambda request: page.faults.append(request.url) if self.root not in request.url else None)
         return page
+
+    def stranger(self, **options):
+        """Return a new context in which nobody is signed in; nothing fades, so colours are what they will be."""
+        context = self._chromium.new_context(base_url=self.root, reduced_motion="reduce", **options)
+        context.set_default_timeout(PATIENCE_MS)
+        return context
 
     def token(self, name, *roles):
         """Return a new operator's token."""
@@ -129,8 +143,24 @@ def axe():
     return Axe()
 
 
+def settled(page):
+    """Wait until the page is loaded, and what htmx brought into it is in its place and can be used."""
+    page.wait_for_load_state()
+    expect(page.locator(AT_WORK)).to_have_count(0)
+
+
+def copied(button):
+    """Click a button that copies, and return what can be pasted once the page has said that it is there."""
+    said = button.page.locator("#said")
+    said.evaluate("said => said.replaceChildren()")
+    button.click()
+    expect(said).to_have_text("Copied")
+    return button.page.evaluate("navigator.clipboard.readText()")
+
+
 def unfold(page, words):
     """Open a part of the page, if it is not open already."""
+    settled(page)
     page.locator("details", has=page.locator("summary", has_text=words)).evaluate("part => { part.open = true; }")
 
 
@@ -139,6 +169,7 @@ def look(axe):
     """Judge a page, or a part of it, as it is now: accessible, nothing against its policy, no wider than the screen."""
 
     def judge(page, name, within=None):
+        settled(page)
         if SHOTS:
             Path(SHOTS).mkdir(parents=True, exist_ok=True)
             page.screenshot(path=f"{SHOTS}/{name}.png", full_page=True, caret="initial")

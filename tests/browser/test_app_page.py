@@ -6,10 +6,11 @@ import urllib.request
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from playwright.sync_api import expect
 
 from llmguard.audit.log import AuditLog
 from llmguard.domain.clock import SystemClock
-from tests.browser.conftest import DESKTOP, PHONE, unfold
+from tests.browser.conftest import DESKTOP, PHONE, copied, settled, unfold
 from tests.support.console_registry import LONG_APP
 
 SIZES = pytest.mark.parametrize(
@@ -22,15 +23,15 @@ def test_owner_finds_everything_about_an_app_on_one_page(people, look, size, sch
     page = people.page("owner", name="dana@example.com", size=size, scheme=scheme)
     page.goto("/console/")
     page.get_by_role("link", name="expense-triage", exact=True).click()
-    page.get_by_role("heading", level=1, name="expense-triage").wait_for()
+    page.wait_for_url("**/console/apps/expense-triage")
 
-    headings = page.get_by_role("heading", level=2).all_inner_texts()
-    assert headings[0].startswith("Health")
-    assert headings[1:] == ["Quota", "Cost", "Latest refusals", "Keys", "The first request", "About this app"]
-    assert page.locator("#refusals ~ ul li").count() >= 2
-    assert "Keep temperature within 0 to 0.3" in page.locator("#refusals ~ ul").inner_text()
-    assert page.locator(".card dd").first.inner_text().startswith("$")
-    assert "Tokens a month" in page.locator("#quota ~ table").inner_text()
+    expect(page.get_by_role("heading", level=1)).to_have_text("expense-triage")
+    parts = ["Quota", "Cost", "Latest refusals", "Keys", "The first request", "About this app"]
+    expect(page.get_by_role("heading", level=2)).to_have_text([re.compile("^Health"), *parts])
+    expect(page.locator("#refusals ~ ul li").nth(1)).to_be_visible()
+    expect(page.locator("#refusals ~ ul")).to_contain_text("Keep temperature within 0 to 0.3", use_inner_text=True)
+    expect(page.locator(".card dd").first).to_have_text(re.compile(r"^\$"))
+    expect(page.locator("#quota ~ table")).to_contain_text("Tokens a month", use_inner_text=True)
     look(page, f"app-{scheme}")
 
 
@@ -40,7 +41,7 @@ def test_apps_with_long_names_no_traces_and_no_approval_are_shown_too(people, lo
 
     page.goto(f"/console/apps/{app}")
 
-    assert page.get_by_role("heading", level=1).inner_text() == app
+    expect(page.get_by_role("heading", level=1)).to_have_text(app)
     look(page, f"app-{app[:12]}", "#main")
 
 
@@ -48,6 +49,7 @@ def issue(page):
     unfold(page, "Issue a key")
     page.get_by_role("button", name="Issue the key").click()
     page.get_by_role("heading", name="The key, this once").wait_for()
+    settled(page)
     return page.locator("[data-answer] code").inner_text()
 
 
@@ -63,14 +65,14 @@ def test_key_is_issued_copied_used_rotated_and_revoked(people, look, site):
     key = issue(page)
     look(page, "app-new-key", "#keys-of-app")
     assert re.fullmatch(r"sk-lg_\w+", key)
-    page.get_by_role("button", name="Copy key").click()
-    assert page.evaluate("navigator.clipboard.readText()") == key
+    assert copied(page.get_by_role("button", name="Copy key")) == key
     site.wait_until(lambda: site.get("/v1/me", key)[0] == 200)
 
     key_id = page.locator("#keys-of-app tbody th code").last.inner_text()
     page.locator("summary", has_text=f"Rotate {key_id}").click()
     page.get_by_role("button", name="Rotate", exact=True).click()
-    page.wait_for_function("before => document.querySelector('[data-answer] code').textContent != before", arg=key)
+    expect(page.locator("[data-answer] code")).not_to_have_text(key)
+    settled(page)
     rotated = page.locator("[data-answer] code").inner_text()
     site.wait_until(lambda: site.get("/v1/me", rotated)[0] == 200)
 
@@ -93,9 +95,9 @@ def test_key_is_issued_without_script_too(people):
     page.get_by_label("draft-reply").uncheck()
     page.get_by_role("button", name="Issue the key").click()
 
-    assert page.get_by_role("heading", level=1).inner_text() == "hr-helpdesk"
-    assert re.fullmatch(r"sk-lg_\w+", page.locator("[data-answer] code").inner_text())
-    assert "presets: summarise@2; sandbox" in page.locator("#keys-of-app table").inner_text()
+    expect(page.locator("[data-answer] code")).to_have_text(re.compile(r"^sk-lg_\w+$"))
+    expect(page.locator("#keys-of-app table")).to_contain_text("presets: summarise@2; sandbox", use_inner_text=True)
+    expect(page.get_by_role("heading", level=1)).to_have_text("hr-helpdesk")
 
 
 def test_more_quota_is_asked_for_once_and_the_reason_is_hidden(people, look, site):
@@ -106,15 +108,14 @@ def test_more_quota_is_asked_for_once_and_the_reason_is_hidden(people, look, sit
     page.get_by_label("How much more").fill("many")
     page.locator("#overage").get_by_label("Why").fill("The year ends, as anna.schmidt@example.com says.")
     page.get_by_role("button", name="Ask", exact=True).click()
-    page.locator("#problem .wrong").wait_for()
-    assert "no figure of this limit" in page.locator("#problem").inner_text()
+    expect(page.locator("#problem .wrong")).to_contain_text("no figure of this limit")
 
     page.get_by_label("How much more").fill("500,000")
     page.get_by_role("button", name="Ask", exact=True).click()
     page.get_by_role("heading", name="You have asked for more.").wait_for()
-    assert "500,000 more" in page.locator("#overage").inner_text()
+    expect(page.locator("#overage")).to_contain_text("500,000 more", use_inner_text=True)
     page.reload()
-    assert "waits for a decision" in page.locator("#overage").inner_text()
+    expect(page.locator("#overage")).to_contain_text("waits for a decision", use_inner_text=True)
     assert b"as anna.schmidt@example.com says" not in (site.data / "state.db").read_bytes()
     assert [fault.partition("(")[2] for fault in page.faults] == ["Bad Request)"]  # the first try
     page.faults.clear()
@@ -126,16 +127,16 @@ def test_first_requests_are_copied_and_work(people, site):
     page.goto("/console/apps/expense-triage")
     page.get_by_label("Preset", exact=True).select_option("summarise")
     page.get_by_role("button", name="Show").click()
+    page.wait_for_url("**preset=summarise**")
     key = issue(page)
     site.wait_until(lambda: site.get("/v1/me", key)[0] == 200)
     page.locator("summary", has_text="Power Automate").click()
-    copied = {}
-    for name in ("URI", "headers", "body"):
-        page.get_by_role("button", name=f"Copy {name}").click()
-        copied[name] = page.evaluate("navigator.clipboard.readText()")
+    uri, headers, body = (
+        copied(page.get_by_role("button", name=f"Copy {name}")) for name in ("URI", "headers", "body")
+    )
 
-    headers = {name: value.replace("sk-lg_…", key) for name, value in json.loads(copied["headers"]).items()}
-    request = urllib.request.Request(copied["URI"], copied["body"].encode(), headers)
+    headers = {name: value.replace("sk-lg_…", key) for name, value in json.loads(headers).items()}
+    request = urllib.request.Request(uri, body.encode(), headers)
     with urllib.request.urlopen(request, timeout=60) as answer:
         assert json.load(answer)["choices"][0]["message"]["content"]
     assert [tool.split("\n")[0] for tool in page.locator("details[name=tool] summary").all_inner_texts()] == [
@@ -155,14 +156,13 @@ def test_owner_renews_an_approval_as_far_as_the_coe_lets(people, look):
     unfold(page, "Renew")
     page.get_by_label("Until").fill((today + timedelta(days=1)).isoformat())
     page.get_by_role("button", name="Renew", exact=True).click()
-    page.locator("#problem .wrong").wait_for()
-    assert "is approved until" in page.locator("#problem").inner_text()
+    expect(page.locator("#problem .wrong")).to_contain_text("is approved until")
 
     page.get_by_label("Until").fill((today + timedelta(days=180)).isoformat())
     page.get_by_role("button", name="Renew", exact=True).click()
     page.locator("#health-of-app [data-answer]").wait_for()
-    assert page.locator("#problem").inner_text() == ""
-    assert "(in 180 days)" in page.locator("#health-of-app dl").inner_text()
+    expect(page.locator("#problem")).to_be_empty()
+    expect(page.locator("#health-of-app dl")).to_contain_text("(in 180 days)")
     page.faults.clear()  # the first try
     look(page, "app-renewed", "#health-of-app")
 
@@ -174,7 +174,8 @@ def test_owner_sees_no_app_of_others_and_builder_issues_no_key(people):
 
     builder = people.page("builder", name="dana@example.com")
     builder.goto("/console/apps/expense-triage")
-    assert builder.locator("summary", has_text="Issue a key").count() == 0
+    expect(builder.get_by_role("heading", level=1)).to_have_text("expense-triage")
+    expect(builder.locator("summary", has_text="Issue a key")).to_have_count(0)
 
 
 def test_who_reads_only_gets_no_actions(people):
@@ -182,5 +183,5 @@ def test_who_reads_only_gets_no_actions(people):
 
     page.goto("/console/apps/expense-triage")
 
-    assert page.locator("details.action form").count() == 0
-    assert page.locator("form[method=post]").count() == 1  # sign out
+    expect(page.locator("form[method=post]")).to_have_count(1)  # sign out
+    expect(page.locator("details.action form")).to_have_count(0)

@@ -1,10 +1,11 @@
 """The catalog, presets and findings, as the CoE uses them: find an app, copy a change, compare two versions."""
 
 import pytest
+from playwright.sync_api import expect
 
 from llmguard.audit.log import AuditLog
 from llmguard.domain.clock import SystemClock
-from tests.browser.conftest import DESKTOP, PHONE, unfold
+from tests.browser.conftest import DESKTOP, PHONE, copied, settled, unfold
 from tests.support.console_registry import LONG_APP, a_console_registry
 
 SIZES = pytest.mark.parametrize(
@@ -17,25 +18,25 @@ def test_catalog_lists_every_app_and_narrows_down(people, look, size, scheme):
     page = people.page("coe", size=size, scheme=scheme)
     page.goto("/console/")
     page.get_by_role("navigation").get_by_role("link", name="Catalog").click()
-    assert page.locator("tbody tr").count() == 9
+    page.wait_for_url("**/console/catalog")
+    expect(page.locator("tbody tr")).to_have_count(9)
     look(page, f"catalog-{scheme}")
 
-    def found():
+    def narrow(state="", data="", ends="", owner=""):
+        """Return the links to the apps that are like that."""
+        page.get_by_label("State").select_option(state)
+        page.get_by_label("Data").select_option(data)
+        page.get_by_label("Approval").select_option(ends)
+        page.get_by_label("Name or owner").fill(owner)
         page.get_by_role("button", name="Filter").click()
-        return page.locator("tbody th a").all_inner_texts()
+        page.wait_for_url(f"**/console/catalog?state={state}&data={data}&ends={ends}&owner={owner}")
+        return page.locator("tbody th a")
 
-    page.get_by_label("State").select_option("suspended")
-    assert found() == ["legal-search"]
-    page.get_by_label("State").select_option("")
-    page.get_by_label("Approval").select_option("30")
-    assert found() == ["hr-helpdesk", "legal-search", "visitor-badges"]
-    page.get_by_label("Approval").select_option("nobody")
-    assert found() == ["canteen-menu"]
-    page.get_by_label("Approval").select_option("")
-    page.get_by_label("Data").select_option("confidential")
-    assert found() == [LONG_APP, "ticket-router"]
-    page.get_by_label("Name or owner").fill("nobody")
-    assert found() == []
+    expect(narrow(state="suspended")).to_have_text(["legal-search"])
+    expect(narrow(ends="30")).to_have_text(["hr-helpdesk", "legal-search", "visitor-badges"])
+    expect(narrow(ends="nobody")).to_have_text(["canteen-menu"])
+    expect(narrow(data="confidential")).to_have_text([LONG_APP, "ticket-router"])
+    expect(narrow(data="confidential", owner="nobody")).to_have_count(0)
     look(page, f"catalog-empty-{scheme}", "#main .empty")
 
 
@@ -44,13 +45,12 @@ def test_change_of_state_is_copied_for_git(people, look):
     page.goto("/console/apps/ticket-router")
     unfold(page, "Approve in git…")
     change = page.locator("details", has_text="Approve in git…")
-    change.get_by_role("button", name="Copy change of registry.yaml").click()
 
-    copied = page.evaluate("navigator.clipboard.readText()")
+    text = copied(change.get_by_role("button", name="Copy change of registry.yaml"))
 
-    assert copied == "apps:\n  ticket-router:\n    status: approved  # was: sandbox\n"
-    assert page.locator("summary", has_text="Suspend in git…").count() == 1
-    assert page.locator("summary", has_text="Renew for a year in git…").count() == 1
+    assert text == "apps:\n  ticket-router:\n    status: approved  # was: sandbox\n"
+    expect(page.locator("summary", has_text="Suspend in git…")).to_have_count(1)
+    expect(page.locator("summary", has_text="Renew for a year in git…")).to_have_count(1)
     look(page, "app-change", "#health-of-app")
 
 
@@ -60,19 +60,20 @@ def test_preset_shows_what_it_allows_who_uses_it_and_what_differs(people, look, 
     page.goto("/console/presets")
     look(page, f"presets-{scheme}")
     page.get_by_role("link", name="summarise").click()
+    page.wait_for_url("**/console/presets/summarise")
 
     settings = page.locator("#difference ~ table tbody th").all_inner_texts()
     differing = dict(zip(settings, page.locator("td.new").all_inner_texts(), strict=True))
     assert differing["parameter temperature"].startswith("from 0 to 0.3")
     assert differing["parameter top_p"] in ("1 only", "1.0 only")
     assert "model" not in differing
-    assert "expense-triage" in page.locator("#v2 ~ p").last.inner_text()
-    assert page.locator("#use ~ table tbody tr").count() >= 2
+    expect(page.locator("#v2 ~ p").last).to_contain_text("expense-triage")
+    expect(page.locator("#use ~ table tbody tr").nth(1)).to_be_visible()
     look(page, f"preset-{scheme}")
 
     page.get_by_label("To version").select_option("1")
     page.get_by_role("button", name="Compare").click()
-    assert "These two do the same." in page.content()
+    expect(page.locator("#difference ~ .empty")).to_have_text("These two do the same.")
 
 
 def test_builder_sees_presets_and_only_own_apps_on_them(people):
@@ -80,7 +81,7 @@ def test_builder_sees_presets_and_only_own_apps_on_them(people):
 
     page.goto("/console/presets/summarise")
 
-    assert page.locator("#use ~ table tbody th").all_inner_texts() == ["expense-triage"]
+    expect(page.locator("#use ~ table tbody th")).to_have_text(["expense-triage"])
     assert LONG_APP not in page.content()
     assert page.goto("/console/presets/none").status == 404
     assert page.goto("/console/catalog").url.endswith("/console/apps")
@@ -94,6 +95,7 @@ def test_app_is_stopped_at_once_and_let_in_again(people, look, site):
     unfold(page, "Issue a key")
     page.get_by_role("button", name="Issue the key").click()
     page.get_by_role("heading", name="The key, this once").wait_for()
+    settled(page)
     key = page.locator("#keys-of-app [data-answer] code").inner_text()
     site.wait_until(lambda: site.get("/v1/me", key)[0] == 200)
 
@@ -101,14 +103,14 @@ def test_app_is_stopped_at_once_and_let_in_again(people, look, site):
     page.get_by_label("Why", exact=True).first.fill("Its key was seen in a public place.")
     page.get_by_role("button", name="Stop it now").click()
     page.get_by_role("heading", name="It is stopped.").wait_for()
-    assert "does not work" in page.locator("#health").inner_text()
-    assert "valid" not in page.locator("#keys-of-app table").inner_text()
-    assert "stopped since" in page.locator("#health-of-app dl").inner_text()
-    assert page.locator("summary", has_text="in git…").count() == 0
+    expect(page.locator("#health")).to_contain_text("does not work")
+    expect(page.locator("#keys-of-app table")).not_to_contain_text("valid", use_inner_text=True)
+    expect(page.locator("#health-of-app dl")).to_contain_text("stopped since")
+    expect(page.locator("summary", has_text="in git…")).to_have_count(0)
     look(page, "app-stopped", "#health-of-app")
     site.wait_until(lambda: site.get("/v1/me", key)[0] == 401)
     page.goto("/console/catalog")
-    assert page.locator("tr", has_text="hr-helpdesk").locator(".badge").first.inner_text() == "stopped"
+    expect(page.locator("tr", has_text="hr-helpdesk").locator(".badge").first).to_have_text("stopped")
 
     page.goto("/console/apps/hr-helpdesk")
     unfold(page, "Let it in again")
@@ -123,16 +125,16 @@ def test_app_is_stopped_at_once_and_let_in_again(people, look, site):
 def test_findings_of_a_broken_registry_are_listed_until_they_are_mended(people, look, site):
     page = people.page("coe")
     page.goto("/console/catalog/findings")
-    assert "registry.yaml has no mistakes" in page.content()
+    expect(page.locator("#main")).to_contain_text("registry.yaml has no mistakes")
     look(page, "findings-none", "#main")
     site.registry.write_text(a_console_registry().replace("status: sandbox", "status: sandbx", 1))
     try:
-        page.wait_for_timeout(300)
-        site.wait_until(lambda: "sandbx" in page.goto("/console/catalog/findings").text())
-        assert "registry.yaml has 1 mistake" in page.content()
+        site.wait_until(lambda: "sandbx" in page.request.get("/console/catalog/findings").text())
+        page.goto("/console/catalog/findings")
+        expect(page.locator("#main")).to_contain_text("registry.yaml has 1 mistake")
         look(page, "findings")
         page.goto("/console/")
-        assert "registry.yaml has 1 mistake" in page.content()
+        expect(page.locator("#main")).to_contain_text("registry.yaml has 1 mistake")
     finally:
         site.registry.write_text(a_console_registry())
-    site.wait_until(lambda: "no mistakes" in page.goto("/console/catalog/findings").text())
+        site.wait_until(lambda: "no mistakes" in page.request.get("/console/catalog/findings").text())

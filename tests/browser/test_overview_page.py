@@ -3,6 +3,7 @@
 import re
 
 import pytest
+from playwright.sync_api import expect
 
 from tests.browser.conftest import DESKTOP, PHONE
 
@@ -22,23 +23,21 @@ def test_overview_shows_requests_refusals_hidden_values_latency_and_spend(people
     assert cards["Requests"] != "0"
     assert re.fullmatch(r"[\d.]+ m?s", cards["Median latency"])
     assert cards["Spend"].startswith("$")
-    assert (
-        page.get_by_role("link", name="expense-triage", exact=True).get_attribute("href")
-        == "/console/apps/expense-triage"
-    )
-    assert page.locator("#codes").is_visible()
+    link = page.get_by_role("link", name="expense-triage", exact=True)
+    expect(link).to_have_attribute("href", "/console/apps/expense-triage")
+    expect(page.locator("#codes")).to_be_visible()
     look(page, f"overview-{last}-{scheme}-{size['width']}")
 
 
 def test_overview_updates_by_itself_until_it_is_paused(people, site):
-    page = people.page("coe")
+    page = people.page("coe", name="watcher@example.com")  # the clock is of all pages of a person
     page.clock.install()
     page.goto("/console/?last=hour")
     with page.expect_response("**/console/overview/figures*") as refreshed:
         page.clock.run_for(16_000)
     assert refreshed.value.status == 200
     assert refreshed.value.request.headers["x-llmguard-refresh"] == "1"
-    assert page.locator("#figures .card").count() == 6
+    expect(page.locator("#figures .card")).to_have_count(6)
 
     page.get_by_role("link", name="Pause").click()
     page.wait_for_url("**live=off")
@@ -49,7 +48,7 @@ def test_overview_updates_by_itself_until_it_is_paused(people, site):
 
 
 def test_page_that_updates_itself_leads_to_the_sign_in_when_its_session_is_over(people):
-    page = people.page("auditor", name="once@example.com")
+    page = people.page("auditor", name="gone@example.com")
     page.clock.install()
     page.goto("/console/?last=hour")
     page.context.clear_cookies()
@@ -63,8 +62,8 @@ def test_finance_sees_spend_and_no_codes(people):
     page = people.page("finance", name="fin@example.com")
     page.goto("/console/")
 
-    assert page.locator(".card dt").all_inner_texts() == ["Requests", "Refused", "Failed", "Median latency", "Spend"]
-    assert page.locator("#codes").count() == 0
+    expect(page.locator(".card dt")).to_have_text(["Requests", "Refused", "Failed", "Median latency", "Spend"])
+    expect(page.locator("#codes")).to_have_count(0)
 
 
 def test_menu_shows_only_what_the_roles_allow(people):
@@ -82,24 +81,26 @@ def test_menu_shows_only_what_the_roles_allow(people):
 def test_page_works_without_script_and_with_the_keyboard(people):
     still = people.page("coe", scripts=False)
     still.goto("/console/?last=month")
-    assert still.locator(".card").count() == 6
+    expect(still.locator(".card")).to_have_count(6)
 
     page = people.page("coe")
     page.goto("/console/")
     page.keyboard.press("Tab")
-    assert page.evaluate("document.activeElement.textContent") == "Skip to the page"
+    expect(page.get_by_role("link", name="Skip to the page")).to_be_focused()
     page.keyboard.press("Enter")
+    expect(page.locator("#main")).to_be_focused()
     page.keyboard.press("Tab")
-    assert page.evaluate("document.activeElement.closest('main') !== null")
+    expect(page.locator("main :focus")).to_have_count(1)
 
 
 def test_nothing_is_loaded_from_elsewhere_and_little_from_here(people):
     page = people.page("coe")
-    sizes = []
-    page.on("response", lambda answer: sizes.append(len(answer.body())))
+    answers = []
+    page.on("response", lambda answer: answers.append(answer))  # noqa: PLW0108 - it takes Python functions only
 
     page.goto("/console/?last=month", wait_until="networkidle")
 
+    sizes = [len(answer.body()) for answer in answers]
     assert len(sizes) >= 4
     assert sum(sizes) < 100_000
     assert page.faults == []

@@ -5,12 +5,13 @@ import re
 import zipfile
 
 import pytest
+from playwright.sync_api import expect
 
 from llmguard.audit.log import AuditLog
 from llmguard.domain.clock import SystemClock
 from llmguard.evidence.pack_check import check_pack
 from llmguard.traces.reader import TraceReader
-from tests.browser.conftest import DESKTOP, PHONE
+from tests.browser.conftest import DESKTOP, PHONE, settled
 
 RAE = "rae@example.com"
 PERSONAL = "Write to Anna Schmidt, anna.schmidt@example.com, about <b>Lisbon</b>.\nThe invoice is late."
@@ -60,7 +61,7 @@ def test_search_narrows_by_what_stands_in_the_address(people, look, size, scheme
     page.goto("/console/traces?last=hour")
     look(page, f"traces-{scheme}")
     page.goto("/console/traces?last=month")
-    every = page.locator("tbody tr").count()
+    expect(page.locator("tbody tr")).to_have_count(50)
 
     page.get_by_label("App", exact=True).fill("hr-helpdesk")
     page.get_by_label("Status", exact=True).fill("400")
@@ -68,7 +69,6 @@ def test_search_narrows_by_what_stands_in_the_address(people, look, size, scheme
 
     page.wait_for_url("**app=hr-helpdesk**")
     assert "status=400" in page.url
-    assert every == 50
     outcomes = page.locator("tbody tr td:nth-child(3)").all_inner_texts()
     assert set(outcomes) == {"400\ncontent_blocked"}
     older = page.get_by_role("link", name="Older ones")
@@ -95,44 +95,53 @@ def paused(route):
 
 
 def test_text_is_found_however_long_it_takes(rae, trace_id, look):
+    found, further = rae.locator("tbody th a"), rae.locator("#further")
     rae.goto("/console/traces?text=lisbon")
-    assert rae.locator("tbody a").first.get_attribute("href") == f"/console/traces/{trace_id}"
+    expect(found.first).to_have_attribute("href", f"/console/traces/{trace_id}")
 
     rae.goto("/console/traces?text=lisbon&last=month&status=nonsense")
-    assert rae.get_by_text("'nonsense' is no figure for status.").is_visible()
+    expect(rae.get_by_text("'nonsense' is no figure for status.")).to_be_visible()
     rae.goto("/console/traces?text=lisbon&last=month")
-    assert rae.locator("tbody th a").count() == 1
+    expect(further).to_have_count(0)
+    expect(found).to_have_count(1)
     rae.route("**/console/traces?text=lisbon&last=day", paused)
     rae.goto("/console/traces?text=lisbon&last=day")
     rae.get_by_text("That is all").first.wait_for()
-    rae.wait_for_function("document.querySelector('#further') === null")
-    assert rae.locator("tbody th a").count() == 2
+    expect(further).to_have_count(0)
+    expect(found).to_have_count(2)
     rae.goto("/console/traces?text=nobody-ever-said-this&last=hour")
-    rae.wait_for_function("document.querySelector('#further') === null")
+    expect(further).to_have_count(0)
     look(rae, "traces-empty", "main")
     rae.get_by_label("Text or trace id").fill(trace_id)
     rae.get_by_role("button", name="Search").click()
     rae.wait_for_url(f"**/console/traces/{trace_id}")
 
 
-def test_live_tail_adds_new_traces_alone_and_rests_while_nobody_looks(rae, ask, look):
-    rae.clock.install()
-    rae.goto("/console/traces?live=on&app=expense-triage")
-    before = rae.locator("tbody a").count()
+def test_live_tail_adds_new_traces_alone_and_rests_while_nobody_looks(people, ask, look):
+    page = people.page("responder", name="watcher@example.com")  # the clock is of all pages of a person
+    page.clock.install(time=0)
+    page.clock.pause_at(1_000)
+    page.goto("/console/traces?live=on&app=expense-triage")
+    before = page.locator("tbody a").count()
     new = ask("Another one.")
-    with rae.expect_response(lambda answer: "/traces/tail" in answer.url and answer.status == 200) as tail:
-        rae.clock.run_for(2_100)
-    rae.locator(f"a[href='/console/traces/{new}']").wait_for()
+    with page.expect_response(lambda answer: "/traces/tail" in answer.url and answer.status == 200) as tail:
+        page.clock.run_for(2_100)
+    page.clock.resume()
+    expect(page.locator(f"a[href='/console/traces/{new}']")).to_be_visible()
     assert tail.value.text().count("<th") == 1
-    assert rae.locator("tbody a").count() == before + 1
-    assert rae.locator("tbody tr").nth(1).locator("a").get_attribute("href") == f"/console/traces/{new}"
-    look(rae, "traces-live", "#tail")
+    expect(page.locator("tbody a")).to_have_count(before + 1)
+    expect(page.locator("tbody tr").nth(1).locator("a")).to_have_attribute("href", f"/console/traces/{new}")
+    look(page, "traces-live", "#tail")
 
+    page.evaluate("Object.defineProperty(document, 'hidden', {get: () => window.isAway, configurable: true})")
+    page.evaluate("window.isAway = true")
     asked = []
-    rae.on("request", lambda request: asked.append(request.url))
-    rae.evaluate("Object.defineProperty(document, 'hidden', {get: () => true})")
-    rae.clock.run_for(10_000)
+    page.on("request", lambda request: asked.append(request.url))
+    page.clock.run_for(10_000)
     assert asked == []
+    page.evaluate("window.isAway = false")
+    with page.expect_request("**/console/traces/tail*"):
+        page.clock.run_for(2_100)
 
 
 @SIZES
@@ -149,7 +158,7 @@ def test_trace_shows_nine_steps_and_what_was_said_with_placeholders_by_type(peop
     ]
     marks = page.locator(".said mark").all_inner_texts()
     assert {re.match(r"<([A-Z_]+)_[A-Z]+>$", mark)[1] for mark in marks} == {"PERSON", "EMAIL_ADDRESS"}
-    assert page.locator(".said pre", has_text="about <b>Lisbon</b>").count() >= 1
+    expect(page.locator(".said pre", has_text="about <b>Lisbon</b>").first).to_be_visible()
     assert not any(value in page.content() for value in HIDDEN)
     look(page, f"trace-{scheme}")
     assert len(page.content()) < 100_000
@@ -159,9 +168,9 @@ def test_refusal_shows_all_its_reasons(rae, ask, look):
     refused = ask(temperature=0.9, top_p=0.5)
     rae.goto(f"/console/traces/{refused}")
 
-    assert rae.locator("section.answer.care h2").count() == 2
-    assert rae.get_by_text("not reached", exact=True).count() == 4
-    assert rae.get_by_text("Nothing is kept: a request that is refused").is_visible()
+    expect(rae.locator("section.answer.care h2")).to_have_count(2)
+    expect(rae.get_by_text("not reached", exact=True)).to_have_count(4)
+    expect(rae.get_by_text("Nothing is kept: a request that is refused")).to_be_visible()
     look(rae, "trace-refused", ".answer")
 
 
@@ -170,7 +179,7 @@ def test_what_decided_it_then_is_brought_into_the_page(rae, trace_id, look):
     rae.get_by_role("link", name="Preset, model, app and rules as they were then").click()
     rae.locator("#pinned h3", has_text="Redaction profile").wait_for()
 
-    assert "version 1 still made things up" in rae.locator("#pinned").inner_text()
+    expect(rae.locator("#pinned")).to_contain_text("version 1 still made things up", use_inner_text=True)
     look(rae, "trace-pinned", "#pinned")
 
 
@@ -178,12 +187,13 @@ def test_stored_answer_is_proven_and_a_live_one_shown_beside_it(rae, trace_id, l
     rae.goto(f"/console/traces/{trace_id}")
     rae.get_by_role("button", name="Prove the stored answer").click()
     rae.locator("#replayed", has_text="byte for byte what was written").wait_for()
+    settled(rae)
 
     rae.get_by_label("Preset", exact=True).select_option("summarise@1")
     rae.get_by_role("button", name="Ask the model again").click()
     rae.locator("#replayed .compared").wait_for()
 
-    assert rae.locator("#replayed .beside tbody tr").count() >= 1
+    expect(rae.locator("#replayed .beside tbody tr").first).to_be_visible()
     assert not any(value in rae.content() for value in HIDDEN)
     look(rae, "trace-replayed", "#replayed")
     href = rae.locator("#replayed").get_by_role("link", name="The trace of it").get_attribute("href")
@@ -202,7 +212,7 @@ def test_live_replay_that_may_not_be_says_why(rae, trace_id, people):
 
     page = people.page("coe")
     page.goto(f"/console/traces/{trace_id}")
-    assert page.get_by_text("To ask the model again you need a budget").is_visible()
+    expect(page.get_by_text("To ask the model again you need a budget")).to_be_visible()
 
 
 def test_evidence_pack_is_downloaded_and_holds(rae, trace_id, tmp_path, site):
@@ -231,7 +241,7 @@ def test_responder_stops_an_app_from_a_trace_of_it(people, site, look):
     page.get_by_text("It is stopped.").wait_for()
 
     page.goto(f"/console/traces/{row['trace_id']}")
-    assert page.get_by_text("ticket-router is stopped since").is_visible()
+    expect(page.get_by_text("ticket-router is stopped since")).to_be_visible()
     assert (entries(site, "app.contained")[-1].who, entries(site, "app.contained")[-1].app) == (RAE, "ticket-router")
     coe = people.page("coe")
     coe.goto("/console/apps/ticket-router")
@@ -245,15 +255,13 @@ def test_whoever_may_not_read_contents_sees_none_of_them(people, trace_id):
     page = people.page("coe")
     page.goto(f"/console/traces/{trace_id}")
 
-    assert page.get_by_text("Your roles show that it happened").is_visible()
+    expect(page.get_by_text("Your roles show that it happened")).to_be_visible()
     assert "Lisbon" not in page.content()
     assert page.request.get(f"/console/traces/{trace_id}/content").status == 403
     owner = people.page("owner", name="sam@example.com")
     answer = owner.goto(f"/console/traces/{trace_id}")
-    assert (answer.status, owner.get_by_text("There is no such trace among those that you may see.").count()) == (
-        404,
-        1,
-    )
+    assert answer.status == 404
+    expect(owner.get_by_text("There is no such trace among those that you may see.")).to_have_count(1)
     owner.goto("/console/traces?last=month")
     assert set(owner.locator("tbody td:nth-child(2)").all_inner_texts()) == {"ticket-router\nclassify@1"}
 
