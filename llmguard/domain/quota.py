@@ -49,8 +49,7 @@ class Standing(NamedTuple):
         return max(0, self.limit - self.used - self.held)
 
 
-@dataclass(frozen=True, slots=True)
-class Hold:
+class Hold(NamedTuple):
     """Reserved quota of one request. `id` is the trace id: after a crash the two find each other."""
 
     id: str

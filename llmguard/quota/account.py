@@ -83,15 +83,16 @@ class Account(msgspec.Struct, array_like=True):
 
     def roll(self, now: Instant) -> None:
         """Bring the windows up to now: drop what has passed, begin what is new; never back."""
-        self.seen_at = max(self.seen_at, now)
-        while self.slots and slot_end(self.slots[0].start) <= self.seen_at:
-            passed = self.slots.pop(0)
+        seen_at = self.seen_at = max(self.seen_at, now)
+        slots = self.slots
+        while slots and slot_end(slots[0].start) <= seen_at:
+            passed = slots.pop(0)
             self.minute.used.take(passed.used)
             self.minute.held.take(passed.held)
-        if self.day.end <= self.seen_at:
-            self.day = self.day.after(day_of(self.seen_at, self.zone))
-        if self.month.end <= self.seen_at:
-            self.month = self.month.after(month_of(self.seen_at, self.zone))
+        if self.day.end <= seen_at:
+            self.day = self.day.after(day_of(seen_at, self.zone))
+        if self.month.end <= seen_at:
+            self.month = self.month.after(month_of(seen_at, self.zone))
 
     def go_by(self, zone: str) -> None:
         """Let day and month end by this time zone; what is booked in them stays, so that a change never grants more."""
@@ -105,7 +106,7 @@ class Account(msgspec.Struct, array_like=True):
         second = slot_start(self.seen_at)
         if not self.slots or self.slots[-1].start != second:
             self.slots.append(Window(second))
-        for window in self._windows_of(self.seen_at):
+        for window in (self.slots[-1], self.minute, self.day, self.month):
             window.held.add(amount)
 
     def settle(self, held: Amount, reserved_at: Instant, actual: Amount) -> None:
@@ -116,12 +117,14 @@ class Account(msgspec.Struct, array_like=True):
 
     def _windows_of(self, instant: Instant) -> list[Window | Period]:
         windows: list[Window | Period] = []
-        second = slot_start(instant)
-        slots = self.slots
-        place = len(slots) - 1  # nearly always the last one
-        if place >= 0 and slots[place].start != second:
+        second, slots = slot_start(instant), self.slots
+        if slots and slots[-1].start == second:  # as nearly always
+            windows += slots[-1], self.minute
+        else:
             place = bisect_left(slots, second, key=lambda slot: slot.start)
-        if 0 <= place < len(slots) and slots[place].start == second:
-            windows += slots[place], self.minute
-        windows += [period for period in (self.day, self.month) if period.start <= instant < period.end]
+            if place < len(slots) and slots[place].start == second:
+                windows += slots[place], self.minute
+        for period in (self.day, self.month):
+            if period.start <= instant < period.end:
+                windows.append(period)
         return windows

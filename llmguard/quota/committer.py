@@ -16,10 +16,9 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from contextvars import copy_context
-from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from threading import Lock, Thread, get_ident
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from llmguard.domain.errors import Fault
 from llmguard.quota.operations import Operation, Release, Reserve, Result, Settle
@@ -37,24 +36,21 @@ _RETRY_AFTER_SECONDS = 1.0
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class _Waiter:
+class _Waiter(NamedTuple):
     """A coroutine that waits on its own loop."""
 
     loop: asyncio.AbstractEventLoop
     future: "asyncio.Future[Any]"  # Any: a Result for orders, whatever was asked for questions
 
 
-@dataclass(frozen=True, slots=True)
-class _Order:
+class _Order(NamedTuple):
     """An operation to commit; without a waiter it is kept until it is committed."""
 
     operation: Operation
     waiter: _Waiter | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _Question:
+class _Question(NamedTuple):
     """Something to read."""
 
     read: Callable[[LedgerStore], object]

@@ -53,6 +53,7 @@ class Ledger:
         self._locks = WorkerLocks(path.parent / "workers", worker)
         self._committer: Committer | None = None
         self._refused: set[str] = set()  # apps whose last reservation here was
+        self._known: dict[str, tuple[App, tuple[Claim, ...]]] = {}  # grows with the registry at most
 
     def start(self) -> None:
         """Take this worker's lock, open the store, and start the ledger thread; call it once.
@@ -109,7 +110,7 @@ class Ledger:
         for amount in (most,) if least is None or least is most else (most, least):
             if not all(map(_is_countable, amount)):
                 raise ValueError(f"{amount} cannot be reserved.")
-        result = await self._started.reserve(Reserve(hold_id, _claims(app), most, self._worker, least, steps))
+        result = await self._started.reserve(Reserve(hold_id, self._claims(app), most, self._worker, least, steps))
         match result:
             case Granted():
                 self._refused.discard(app.name)
@@ -132,7 +133,7 @@ class Ledger:
         Raises:
             QuotaRefusal, Fault: as in `reserve`.
         """
-        denied = await self._started.ask(lambda store: store.denied(_claims(app), least, asked))
+        denied = await self._started.ask(lambda store: store.denied(self._claims(app), least, asked))
         if denied is not None:
             raise quota_refusal(app, denied)
 
@@ -150,7 +151,7 @@ class Ledger:
         Raises:
             Fault: `ledger_unavailable`.
         """
-        claims = _claims(app)
+        claims = self._claims(app)
         return await self._started.ask(lambda store: store.standings(*claims))
 
     async def orphans(self) -> tuple[Orphan, ...]:
@@ -175,6 +176,13 @@ class Ledger:
             raise RuntimeError("The ledger was not started.")
         return self._committer
 
+    def _claims(self, app: App) -> tuple[Claim, ...]:
+        known = self._known.get(app.name)
+        if known is None or known[0] is not app:  # new, or in another registry
+            claims = tuple(Claim(scope.id, scope.quota) for scope in app.scopes)
+            known = self._known[app.name] = (app, claims)
+        return known[1]
+
     def _find_orphans(self, store: LedgerStore) -> tuple[Orphan, ...]:
         holds = store.holds()
         # Asked after the holds were read: a worker found dead now makes no more, and what it settled in between is no
@@ -182,11 +190,6 @@ class Ledger:
         dead = frozenset(worker for worker in {hold.worker for hold in holds} if not self._locks.lives(worker))
         self._locks.sweep(keep=dead)
         return tuple(_orphan(hold) for hold in holds if hold.worker in dead)
-
-
-def _claims(app: App) -> tuple[Claim, ...]:
-    shared = (Claim(f"{scope.kind}:{scope.name}", scope.quota) for scope in app.shared)
-    return (Claim(f"{_APP_SCOPE}{app.name}", app.quota), *shared)
 
 
 def _orphan(hold: OpenHold) -> Orphan:

@@ -7,7 +7,6 @@ registry holds from the next reservation on; what was granted on top comes with 
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from functools import lru_cache
 
 from llmguard.domain.catalog import Quota
@@ -28,6 +27,14 @@ _PLACES: dict[LimitName, int] = {
     "tokens_per_minute": 1,
     "tokens_per_day": 1,
     "tokens_per_month": 1,
+    "usd_per_month": 2,
+}
+# Which window a limit counts in: minute, day, month.
+_WINDOWS: dict[LimitName, int] = {
+    "requests_per_minute": 0,
+    "tokens_per_minute": 0,
+    "tokens_per_day": 1,
+    "tokens_per_month": 2,
     "usd_per_month": 2,
 }
 _to_datetime = lru_cache(maxsize=1_024)(to_datetime)  # all that ask within a second, or a day, get the same ends
@@ -52,9 +59,10 @@ def quantity_of(amount: Amount, name: LimitName) -> int:
 def standings(account: Account, claim: Claim, raised: Raised = NOTHING_RAISED) -> tuple[Standing, ...]:
     """Return how a rolled account stands against each limit that exists, shortest window first."""
     scope, zone = claim.scope, claim.quota.time_zone
+    ends = (_to_datetime(_first_leaves(account)), _to_datetime(account.day.end), _to_datetime(account.month.end))
     return tuple(
         [
-            Standing(name, limit, used, held, _resets_at(account, name), scope, raised.get(name, 0), zone)
+            Standing(name, limit, used, held, ends[_WINDOWS[name]], scope, raised.get(name, 0), zone)
             for name, limit, used, held in _in_force(account, claim, raised)
         ]
     )
@@ -62,16 +70,16 @@ def standings(account: Account, claim: Claim, raised: Raised = NOTHING_RAISED) -
 
 def fitting_step(account: Account, claim: Claim, raised: Raised, reserve: Reserve) -> int:
     """Return the highest step of the reservation that fits into every limit of the claim; -1: not even the least."""
-    highest = reserve.steps
+    highest = steps = reserve.steps
     at_least, at_most = reserve.at(0), reserve.most
     for name, limit, used, held in _in_force(account, claim, raised):
         place = _PLACES[name]
-        least, most = at_least[place], at_most[place]
+        least = at_least[place]
         room = limit - used - held - least
         if room < 0:
             return _NOT_EVEN_THE_LEAST
-        if most > least:
-            highest = min(highest, room * reserve.steps // (most - least))
+        if steps and (more := at_most[place] - least):
+            highest = min(highest, room * steps // more)
     return highest
 
 
@@ -106,14 +114,6 @@ def _in_force(account: Account, claim: Claim, raised: Raised) -> list[tuple[Limi
     if not raised:
         return found
     return [(name, limit + raised.get(name, 0), used, held) for name, limit, used, held in found]
-
-
-def _resets_at(account: Account, name: LimitName) -> datetime:
-    if name == "tokens_per_day":
-        return _to_datetime(account.day.end)
-    if name in {"tokens_per_month", "usd_per_month"}:
-        return _to_datetime(account.month.end)
-    return _to_datetime(_first_leaves(account))
 
 
 def _shortfall(account: Account, standing: Standing, asked: int) -> Shortfall:

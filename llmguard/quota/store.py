@@ -1,7 +1,8 @@
 """The ledger at rest in `state.db`: accounts, open holds, and `apply`, which changes them all or not at all.
 
 One batch of operations is one `BEGIN IMMEDIATE` transaction, so worker processes take turns and each decision sees
-every decision before it. Each account is read once a batch, counted in Python integers, and written once.
+every decision before it. Each account is read once a batch, counted in Python integers, and written once; while nobody
+else has written to the file, it is as this connection wrote it last, and need not be read.
 
 Durability: WAL with `synchronous = NORMAL`. A commit survives `kill -9` of every process, since it lies in the page
 cache of the kernel; a power failure may take the last commits, but never tears one apart. Keys, in the same file, are
@@ -10,10 +11,9 @@ written with FULL.
 
 import os
 import sqlite3
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import assert_never
+from typing import TypeVar, assert_never
 
 import msgspec
 
@@ -49,13 +49,19 @@ CREATE TABLE IF NOT EXISTS holds (
 _ACCOUNT = "SELECT windows FROM accounts WHERE scope = ?"
 _WRITE_ACCOUNT = """
 INSERT INTO accounts (scope, windows) VALUES (?, ?) ON CONFLICT (scope) DO UPDATE SET windows = excluded.windows"""
-_HOLD = "SELECT id, scopes, worker, reserved_at, requests, tokens, nano_usd FROM holds WHERE id = ?"
 _HOLDS = "SELECT id, scopes, worker, reserved_at, requests, tokens, nano_usd FROM holds ORDER BY reserved_at, id"
 _WRITE_HOLD = """
-INSERT INTO holds (id, scopes, worker, reserved_at, requests, tokens, nano_usd) VALUES (?, ?, ?, ?, ?, ?, ?)"""
-_DROP_HOLD = "DELETE FROM holds WHERE id = ?"
+INSERT INTO holds (id, scopes, worker, reserved_at, requests, tokens, nano_usd) VALUES (?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (id) DO NOTHING"""
+_VERSION = "PRAGMA data_version"  # another one after any commit of another connection
+_IS_THERE = "SELECT 1 FROM holds WHERE id = ?"
+_TAKE_HOLD = "DELETE FROM holds WHERE id = ? RETURNING scopes, reserved_at, requests, tokens, nano_usd"
 
 _NOTHING = Amount(0, 0, 0)
+_DONE = Done()
+_MOST_KEPT = 256  # accounts; a busy one takes 15 KB
+_Party = tuple[Account, Claim, Raised]  # who pays, with what was granted on top
+Found = TypeVar("Found")
 _decode_account = msgspec.json.Decoder(Account).decode
 _decode_scopes = msgspec.json.Decoder(tuple[str, ...]).decode
 _encode = msgspec.json.encode
@@ -83,6 +89,7 @@ class LedgerStore:
         self._waits = waits
         self._connection: sqlite3.Connection | None = None
         self._inode = (0, 0)
+        self._kept = _Kept()
         if not waits:
             return
         connection = open_state(path, create=True, busy_timeout_seconds=busy_timeout_seconds)
@@ -114,12 +121,7 @@ class LedgerStore:
         Raises:
             sqlite3.Error, OSError, msgspec.MsgspecError: nothing was changed; the next call starts afresh.
         """
-        with self._transaction("BEGIN IMMEDIATE") as connection:
-            # The clock is read inside the transaction: whoever commits later never books earlier.
-            page = _Page(connection, to_instant(self._clock.now()))
-            results = [page.perform(operation) for operation in operations]
-            page.write()
-        return results
+        return self._transact("BEGIN IMMEDIATE", lambda page: page.carry_out(operations, self._kept))
 
     def denied(self, claims: tuple[Claim, ...], least: Amount, asked: Amount) -> Denied | None:
         """Return how a reservation of `asked` is denied, if not even `least` of it would be granted now; books nothing.
@@ -127,8 +129,7 @@ class LedgerStore:
         Raises:
             sqlite3.Error, OSError, msgspec.MsgspecError: it cannot be read.
         """
-        with self._transaction("BEGIN") as connection:
-            return _Page(connection, to_instant(self._clock.now())).denied(claims, least, asked)
+        return self._transact("BEGIN", lambda page: page.denied(claims, least, asked))
 
     def standings(self, *claims: Claim) -> tuple[Standing, ...]:
         """Return how these scopes stand now, in their order.
@@ -136,8 +137,7 @@ class LedgerStore:
         Raises:
             sqlite3.Error, OSError, msgspec.MsgspecError: it cannot be read.
         """
-        with self._transaction("BEGIN") as connection:
-            return _Page(connection, to_instant(self._clock.now())).standings(claims)
+        return self._transact("BEGIN", lambda page: page.standings(claims))
 
     def holds(self) -> tuple[OpenHold, ...]:
         """Return every open hold of every worker, oldest first.
@@ -145,26 +145,32 @@ class LedgerStore:
         Raises:
             sqlite3.Error, OSError, msgspec.MsgspecError: they cannot be read.
         """
-        with self._transaction("BEGIN") as connection:
-            return tuple(_open_hold(row) for row in connection.execute(_HOLDS))
+        return self._transact("BEGIN", lambda page: page.holds())
 
     def close(self) -> None:
         """Close the connection; the next call opens another."""
         if self._connection is not None:
-            connection, self._connection = self._connection, None
+            connection, self._connection, self._kept = self._connection, None, _Kept()
             connection.close()
 
-    @contextmanager
-    def _transaction(self, begin: str) -> Iterator[sqlite3.Connection]:
+    def _transact(self, begin: str, work: "Callable[[_Page], Found]") -> Found:
         try:
             connection = self._connect()
             connection.execute(begin)
-            yield connection
+            # The clock is read inside the transaction: whoever commits later never books earlier.
+            found = work(_Page(connection, to_instant(self._clock.now())))
             connection.execute("COMMIT")
-        except BaseException:
+        except BaseException as error:
             # Whatever it was, a connection in doubt is not used again; closing it rolls back.
-            self.close()
+            if not self._was_turned_away(error):
+                self.close()
             raise
+        return found
+
+    def _was_turned_away(self, error: BaseException) -> bool:
+        """Tell whether another writer was first, and nothing begun: opening anew would take longer than the batch."""
+        is_busy = getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY
+        return is_busy and self._connection is not None and not self._connection.in_transaction
 
     def _connect(self) -> sqlite3.Connection:
         """Return a connection to the file that has the path *now*; booking into a deleted file would be lost."""
@@ -181,19 +187,56 @@ class LedgerStore:
         return self._connection
 
 
+class _Kept:
+    """Accounts as one connection wrote them last: what the file says, too, as long as its version is the same."""
+
+    def __init__(self) -> None:
+        self._version = -1
+        self.accounts: dict[str, Account] = {}
+
+    def as_of(self, version: int) -> dict[str, Account]:
+        """Return the accounts that are known at this version of the file."""
+        if version != self._version or len(self.accounts) > _MOST_KEPT:
+            self._version = version
+            self.accounts = {}
+        return self.accounts
+
+
 class _Page:
     """The accounts and holds that one transaction touches."""
 
     def __init__(self, connection: sqlite3.Connection, now: Instant) -> None:
-        self._connection = connection
+        self._execute = connection.execute
         self._now = now
-        self._accounts: dict[str, Account] = {}
+        self._known: dict[str, Account] = {}  # before this transaction
+        self._accounts: dict[str, Account] = {}  # rolled up to now
         self._changed: set[str] = set()
-        self._made: dict[str, OpenHold] = {}
-        self._ended: set[str] = set()
         self._grants: list[tuple[str, LimitName, int, Instant]] | None = None
 
-    def perform(self, operation: Operation) -> Result:
+    def carry_out(self, operations: Sequence[Operation], kept: _Kept) -> list[Result]:
+        """Return the results of these operations, in their order, after writing what they changed."""
+        known = self._known = kept.as_of(self._execute(_VERSION).fetchone()[0])
+        results = [self._perform(operation) for operation in operations]
+        for scope in self._changed:
+            account = known[scope] = self._accounts[scope]
+            self._execute(_WRITE_ACCOUNT, (scope, _encode(account).decode()))
+        return results
+
+    def denied(self, claims: Sequence[Claim], least: Amount, asked: Amount) -> Denied | None:
+        """Return why `asked` does not fit, if not even `least` does."""
+        parties = self._brought_up(claims)
+        return self._denied(parties, asked) if _shortfalls(parties, least) else None
+
+    def standings(self, claims: Sequence[Claim]) -> tuple[Standing, ...]:
+        """Return how the scopes of these claims stand, one after the other."""
+        accounts = [self._account_of(claim) for claim in claims]
+        return _standings([self._party(account, claim) for account, claim in zip(accounts, claims, strict=True)])
+
+    def holds(self) -> tuple[OpenHold, ...]:
+        """Return every open hold, oldest first."""
+        return tuple(_open_hold(row) for row in self._execute(_HOLDS))
+
+    def _perform(self, operation: Operation) -> Result:
         match operation:
             case Reserve():
                 return self._reserve(operation)
@@ -204,116 +247,81 @@ class _Page:
             case _:
                 assert_never(operation)
 
-    def denied(self, claims: Sequence[Claim], least: Amount, asked: Amount) -> Denied | None:
-        """Return why `asked` does not fit, if not even `least` does."""
-        instant = self._bring_up(claims)
-        if not self._shortfalls(claims, least, instant):
-            return None
-        return Denied(tightest(self._shortfalls(claims, asked, instant)), self._now, self.standings(claims))
+    def _reserve(self, reserve: Reserve) -> Result:
+        parties = self._brought_up(reserve.claims)
+        step = min([fitting_step(*party, reserve) for party in parties])
+        if step < 0:
+            is_taken = self._execute(_IS_THERE, (reserve.hold_id,)).fetchone() is not None
+            return Duplicate() if is_taken else self._denied(parties, reserve.at(0))
+        amount = reserve.at(step)
+        instant = parties[0][0].seen_at
+        scopes = [claim.scope for claim in reserve.claims]
+        hold = (reserve.hold_id, _encode(scopes).decode(), reserve.worker, instant, *amount)
+        if not self._execute(_WRITE_HOLD, hold).rowcount:
+            return Duplicate()
+        for account, _, _ in parties:
+            account.hold(amount)
+        self._changed.update(scopes)
+        return Granted(to_datetime(instant), amount, _standings(parties))
 
-    def standings(self, claims: Sequence[Claim]) -> tuple[Standing, ...]:
-        """Return how the scopes of these claims stand, one after the other."""
-        found: list[Standing] = []
-        for claim in claims:
-            account = self._account_of(claim)
-            found += standings(account, claim, self._raised(claim.scope, account.seen_at))
-        return tuple(found)
+    def _end(self, hold_id: str, actual: Amount | None) -> Done:
+        for scopes, reserved_at, *quantities in self._execute(_TAKE_HOLD, (hold_id,)).fetchall():  # one, or none
+            held = Amount(*quantities)
+            for scope in _decode_scopes(scopes):
+                self._account(scope).settle(held, reserved_at, held if actual is None else actual)
+                self._changed.add(scope)
+        return _DONE
 
-    def write(self) -> None:
-        execute_many = self._connection.executemany
-        if self._changed:
-            execute_many(_WRITE_ACCOUNT, [(scope, _encode(self._accounts[scope]).decode()) for scope in self._changed])
-        if self._ended:
-            execute_many(_DROP_HOLD, [(hold_id,) for hold_id in self._ended])
-        if self._made:
-            execute_many(_WRITE_HOLD, [_row(hold) for hold in self._made.values()])
+    def _denied(self, parties: Sequence[_Party], asked: Amount) -> Denied:
+        return Denied(tightest(_shortfalls(parties, asked)), self._now, _standings(parties))
 
-    def _account(self, scope: str, zone: str = DEFAULT_TIME_ZONE) -> Account:
-        """Return the account, rolled up to now; `zone` is the one that a new account goes by."""
-        account = self._accounts.get(scope)
-        if account is None:
-            row = self._connection.execute(_ACCOUNT, (scope,)).fetchone()
-            account = Account.opened(self._now, zone) if row is None else _decode_account(row[0])
-            account.roll(self._now)
-            self._accounts[scope] = account
-        return account
+    def _brought_up(self, claims: Sequence[Claim]) -> list[_Party]:
+        """Return who pays, with all accounts rolled up to one instant: a settle finds the same windows in each."""
+        accounts = [self._account_of(claim) for claim in claims]
+        instant = max([account.seen_at for account in accounts])
+        for account in accounts:
+            account.roll(instant)
+        return [self._party(account, claim) for account, claim in zip(accounts, claims, strict=True)]
+
+    def _party(self, account: Account, claim: Claim) -> _Party:
+        return account, claim, self._raised(claim.scope, account.seen_at)
 
     def _account_of(self, claim: Claim) -> Account:
         account = self._account(claim.scope, claim.quota.time_zone)
         account.go_by(claim.quota.time_zone)
         return account
 
+    def _account(self, scope: str, zone: str = DEFAULT_TIME_ZONE) -> Account:
+        """Return the account, rolled up to now; `zone` is the one that a new account goes by."""
+        account = self._accounts.get(scope)
+        if account is None:
+            account = self._known.pop(scope, None)  # back once it is written as it is then
+            if account is None:
+                row = self._execute(_ACCOUNT, (scope,)).fetchone()
+                account = Account.opened(self._now, zone) if row is None else _decode_account(row[0])
+            account.roll(self._now)
+            self._accounts[scope] = account
+        return account
+
     def _raised(self, scope: str, instant: Instant) -> Raised:
         """Return what grants add to the limits of a scope at that instant, as of this transaction."""
         if self._grants is None:
-            self._grants = self._connection.execute(GRANTS_IN_FORCE, (self._now,)).fetchall()
+            self._grants = self._execute(GRANTS_IN_FORCE, (self._now,)).fetchall()
         raised: dict[LimitName, int] = {}
         for granted_to, limit, amount, ends_at in self._grants:
             if granted_to == scope and instant < ends_at:
                 raised[limit] = raised.get(limit, 0) + amount
         return raised
 
-    def _reserve(self, reserve: Reserve) -> Result:
-        if self._hold(reserve.hold_id) is not None:
-            return Duplicate()
-        claims = reserve.claims
-        instant = self._bring_up(claims)
-        step = min(
-            fitting_step(self._accounts[claim.scope], claim, self._raised(claim.scope, instant), reserve)
-            for claim in claims
-        )
-        if step < 0:
-            shortfalls_found = self._shortfalls(claims, reserve.at(0), instant)
-            return Denied(tightest(shortfalls_found), self._now, self.standings(claims))
-        amount = reserve.at(step)
-        for claim in claims:
-            self._accounts[claim.scope].hold(amount)
-            self._changed.add(claim.scope)
-        scopes = tuple(claim.scope for claim in claims)
-        self._made[reserve.hold_id] = OpenHold(reserve.hold_id, scopes, reserve.worker, instant, amount)
-        return Granted(to_datetime(instant), amount, self.standings(claims))
 
-    def _bring_up(self, claims: Sequence[Claim]) -> Instant:
-        """Roll all accounts up to one instant: a settle finds the same windows in each of them."""
-        accounts = [self._account_of(claim) for claim in claims]
-        instant = max([self._now, *(account.seen_at for account in accounts)])
-        for account in accounts:
-            account.roll(instant)
-        return instant
+def _standings(parties: Sequence[_Party]) -> tuple[Standing, ...]:
+    return tuple([standing for party in parties for standing in standings(*party)])
 
-    def _shortfalls(self, claims: Sequence[Claim], amount: Amount, instant: Instant) -> list[Shortfall]:
-        found: list[Shortfall] = []
-        for claim in claims:
-            raised = self._raised(claim.scope, instant)
-            found += shortfalls(self._accounts[claim.scope], claim, amount, raised)
-        return found
 
-    def _end(self, hold_id: str, actual: Amount | None) -> Done:
-        hold = self._hold(hold_id)
-        if hold is None:
-            return Done()
-        for scope in hold.scopes:
-            self._account(scope).settle(hold.amount, hold.reserved_at, hold.amount if actual is None else actual)
-            self._changed.add(scope)
-        if self._made.pop(hold_id, None) is None:
-            self._ended.add(hold_id)
-        return Done()
-
-    def _hold(self, hold_id: str) -> OpenHold | None:
-        if hold_id in self._made:
-            return self._made[hold_id]
-        if hold_id in self._ended:
-            return None
-        row = self._connection.execute(_HOLD, (hold_id,)).fetchone()
-        return None if row is None else _open_hold(row)
+def _shortfalls(parties: Sequence[_Party], amount: Amount) -> list[Shortfall]:
+    return [shortfall for account, claim, raised in parties for shortfall in shortfalls(account, claim, amount, raised)]
 
 
 def _open_hold(row: tuple[str, str, str, int, int, int, int]) -> OpenHold:
     hold_id, scopes, worker, reserved_at, *amount = row
     return OpenHold(hold_id, _decode_scopes(scopes), worker, reserved_at, Amount(*amount))
-
-
-def _row(hold: OpenHold) -> tuple[str, str, str, int, int, int, int]:
-    amount = hold.amount
-    scopes = _encode(hold.scopes).decode()
-    return hold.id, scopes, hold.worker, hold.reserved_at, amount.requests, amount.tokens, amount.nano_usd

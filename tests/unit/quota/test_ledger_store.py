@@ -181,6 +181,52 @@ def test_a_batch_that_fails_changes_nothing_and_the_next_one_works(store, tmp_pa
     assert booked(store) == [(0, 0)]
 
 
+def test_what_another_connection_booked_in_between_counts(store):
+    other = store.at_once()
+    store.apply([reserve("h1", 60)])
+    other.apply([reserve("h2", 30)])
+    store.apply([Settle("h1", Amount(1, 65, 0))])
+
+    assert [type(one.apply([reserve("h3", 6)])[0]) for one in (store, other)] == [Denied, Denied]
+    assert booked(store) == [(65, 30)]
+    other.close()
+
+
+def test_a_batch_that_fails_half_way_is_forgotten(store):
+    store.apply([reserve("h1", 10)])
+
+    with pytest.raises(ValueError, match="empty"):
+        store.apply([reserve("h2", 90), Reserve("h3", (), Amount(1, 1, 0), "w1")])
+
+    assert isinstance(store.apply([reserve("h4", 90)])[0], Granted)
+
+
+def test_a_reservation_that_was_denied_moves_no_account_forward(store, clock):
+    store.apply([reserve("h1", 60)])
+    clock.advance(seconds=30)
+    store.apply([reserve("h2", 60)])
+    clock.advance(seconds=-20)
+
+    (granted,) = store.apply([reserve("h3", 1)])
+
+    assert granted.reserved_at == NOON + timedelta(seconds=10)
+
+
+def test_a_store_that_found_the_file_taken_goes_on_with_its_connection(store, tmp_path, monkeypatch):
+    at_once = store.at_once()
+    at_once.apply([reserve("h1", 60)])
+    monkeypatch.setattr("llmguard.quota.store.open_state", None)  # whoever opens another one now fails
+    with closing(sqlite3.connect(tmp_path / "state.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(sqlite3.OperationalError, match="locked"):
+            at_once.apply([Release("h1")])
+        other.execute("ROLLBACK")
+
+    assert at_once.apply([Release("h1")]) == [Done()]
+    assert at_once.holds() == ()
+    at_once.close()
+
+
 def test_an_account_that_cannot_be_read_is_an_error_and_not_an_empty_account(store, tmp_path):
     store.apply([reserve("h1", 60)])
     with closing(sqlite3.connect(tmp_path / "state.db", isolation_level=None)) as other:
