@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import regex  # type: ignore[import-untyped]  # its stubs are a package of their own
-from presidio_analyzer import EntityRecognizer, Pattern, PatternRecognizer
 
 from llmguard.redaction.cases import case_problems
 from llmguard.redaction.ner import NerModel
+from llmguard.redaction.presidio import EntityRecognizer, Pattern, PatternRecognizer
 from llmguard.redaction.profiles import (
     PROFILES_FILE,
     Profile,

@@ -10,9 +10,8 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from spacy.lang.en.stop_words import STOP_WORDS
-
 from llmguard.redaction.candidates import CERTAIN, Candidate
+from llmguard.redaction.stop_words import STOP_WORDS
 
 # Source: presidio_analyzer 2.2.366, LemmaContextAwareEnhancer's defaults; one word more each way, since it counts the
 # span's own word.

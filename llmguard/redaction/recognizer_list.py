@@ -4,16 +4,22 @@ Presidio's and llmguard's own classes are found by name (`type: predefined`); pa
 Python (`type: custom`).
 """
 
+import importlib
 import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import tldextract
-from presidio_analyzer import EntityRecognizer, PatternRecognizer
-from presidio_analyzer.predefined_recognizers import EmailRecognizer, SpacyRecognizer
-from presidio_analyzer.recognizer_registry import RecognizerRegistryProvider
 from pydantic import ValidationError
 
+from llmguard.redaction.presidio import (
+    URL_RECOGNIZER,
+    URL_RECOGNIZER_MODULE,
+    EmailRecognizer,
+    EntityRecognizer,
+    PatternRecognizer,
+    RecognizerRegistryProvider,
+    SpacyRecognizer,
+)
 from llmguard.redaction.profiles import RedactionInvalid, RuleFinding, parse_yaml
 from llmguard.redaction.recognizers import catalog as _catalog  # noqa: F401  # makes our classes known by name
 from llmguard.redaction.recognizers.own_labels import teach as teach_labels
@@ -32,6 +38,8 @@ def load_recognizers(files: Mapping[str, str]) -> list[EntityRecognizer]:
     configuration = parse_yaml(RECOGNIZERS_FILE, files)
     if not isinstance(configuration, dict) or "recognizers" not in configuration:
         raise RedactionInvalid([RuleFinding(RECOGNIZERS_FILE, "recognizers", "is missing", "list the recognizers")])
+    if URL_RECOGNIZER in str(configuration["recognizers"]):
+        importlib.import_module(URL_RECOGNIZER_MODULE)  # Presidio finds the classes that are imported
     try:
         provider = RecognizerRegistryProvider(registry_configuration=configuration)
         recognizers = list(provider.create_recognizer_registry().recognizers)
@@ -58,14 +66,18 @@ def _silence_presidio() -> None:
 
 def _take_offline(recognizers: Sequence[EntityRecognizer]) -> None:
     """Let e-mail addresses be checked against the suffix list inside the package; the default asks the network."""
+    checked = [recognizer for recognizer in recognizers if type(recognizer) is EmailRecognizer]
+    if not checked:
+        return
+    import tldextract  # noqa: PLC0415 - 8 MB for those who have such a recognizer
+
     extract = tldextract.TLDExtract(suffix_list_urls=(), cache_dir=None)
 
     def has_public_suffix(address: str) -> bool:
         return bool(extract(address).fqdn)
 
-    for recognizer in recognizers:
-        if type(recognizer) is EmailRecognizer:
-            setattr(recognizer, "validate_result", has_public_suffix)  # noqa: B010  # mypy forbids assigning a method
+    for recognizer in checked:
+        setattr(recognizer, "validate_result", has_public_suffix)  # noqa: B010  # mypy forbids assigning a method
 
 
 def _findings(error: Exception, configuration: dict[str, Any]) -> list[RuleFinding]:  # any YAML value

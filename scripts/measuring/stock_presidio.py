@@ -8,6 +8,7 @@ import importlib
 import tldextract
 from presidio_analyzer import AnalyzerEngine
 from presidio_analyzer.nlp_engine import NerModelConfiguration, SpacyNlpEngine
+from presidio_analyzer.predefined_recognizers.generic import url_recognizer  # noqa: F401 - llmguard leaves it out
 
 
 def an_analyzer() -> AnalyzerEngine:

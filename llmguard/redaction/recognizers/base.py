@@ -11,10 +11,12 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from presidio_analyzer import AnalysisExplanation, Pattern, PatternRecognizer, RecognizerResult
-from presidio_analyzer.nlp_engine import NlpArtifacts
+from llmguard.redaction.presidio import AnalysisExplanation, Pattern, PatternRecognizer, RecognizerResult
+
+if TYPE_CHECKING:
+    from presidio_analyzer.nlp_engine import NlpArtifacts
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +119,7 @@ class GatedRecognizer(PatternRecognizer):
         self,
         text: str,
         entities: list[str],
-        nlp_artifacts: NlpArtifacts | None = None,  # noqa: ARG002  # Presidio's signature
+        nlp_artifacts: "NlpArtifacts | None" = None,  # noqa: ARG002  # Presidio's signature
         regex_flags: int | None = None,  # noqa: ARG002  # Presidio's signature
     ) -> list[RecognizerResult]:
         """Return Presidio results for the entities asked for (all of them when the list is empty)."""

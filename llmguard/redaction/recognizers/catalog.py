@@ -3,8 +3,7 @@
 Presidio finds predefined recognizers by class name among the subclasses of `EntityRecognizer` that are imported.
 """
 
-from presidio_analyzer import EntityRecognizer
-
+from llmguard.redaction.presidio import EntityRecognizer
 from llmguard.redaction.recognizers.addresses import StreetAddressRecognizer
 from llmguard.redaction.recognizers.cards import PaymentCardRecognizer
 from llmguard.redaction.recognizers.dates import OldDateRecognizer

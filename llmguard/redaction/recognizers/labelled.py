@@ -10,8 +10,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import ClassVar
 
-from presidio_analyzer import Pattern
-
+from llmguard.redaction.presidio import Pattern
 from llmguard.redaction.recognizers import label_table
 from llmguard.redaction.recognizers.base import GatedRecognizer, Hit
 from llmguard.redaction.recognizers.gazetteers import is_given_name

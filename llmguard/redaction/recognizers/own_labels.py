@@ -9,8 +9,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from presidio_analyzer import EntityRecognizer
-
+from llmguard.redaction.presidio import EntityRecognizer
 from llmguard.redaction.profiles import RedactionInvalid, RuleFinding
 from llmguard.redaction.recognizers.label_table import Labels
 from llmguard.redaction.recognizers.labelled import LabelledValueRecognizer
