@@ -206,7 +206,7 @@ _INVISIBLE = (
 )
 # Marks on the letter before them, of the scripts whose letters Unicode also has with the mark in one character.
 _MARKS = "\u0300-\u034e\u0350-\u036f\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20f0\u3099\u309a\ufe20-\ufe2f"
-_ODD = re.compile(f"[{_INVISIBLE}{_MARKS}]+")
+ODD = re.compile(f"[{_INVISIBLE}{_MARKS}]+")
 _ALL_BUT_MARKS = re.compile(f"[^{_MARKS}]+")
 # Letters and digits of mathematics, each of which Unicode's NFKC makes one of ASCII or Greek.
 _MATHEMATICAL = range(0x1D400, 0x1D800)
@@ -249,13 +249,13 @@ def fold(text: str) -> Folded | None:
 
     Letters that merely look alike, such as Cyrillic ones in a Latin name, stay what they are.
     """
-    if text.isascii() or not _ODD.search(text):
+    if text.isascii() or not ODD.search(text):
         return None
     parts: list[str] = []
     starts: list[int] = []
     ends: list[int] = []
     at = 0
-    for run in _ODD.finditer(text):
+    for run in ODD.finditer(text):
         parts.append(text[at : run.start()])
         starts.extend(range(at, run.start()))
         ends.extend(range(at + 1, run.start() + 1))

@@ -4,7 +4,8 @@ An occurrence has word borders on both sides. Most values are looked for as they
 any case and spacing, and its parts (see `placeholders.name_parts`) as spelled, capitalised and in capitals, since the
 lower-case form of many names is an everyday word.
 
-Where any of many phrases stands in a text, as whole words, in one pass: Aho and Corasick's automaton over words.
+Counting tells of most values that they stand nowhere else, and the few others are looked for one by one. Where there
+are many, or a text is unusual, one pass over its words finds all of them: Aho and Corasick's automaton.
 
 The time is that of reading the text and the phrases once, whatever they are: nobody can make a request expensive by
 writing ten thousand values that begin alike into it, or one that repeats itself.
@@ -13,18 +14,24 @@ Source: Aho and Corasick, "Efficient string matching: an aid to bibliographic se
 """
 
 import re
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate, chain
 from operator import itemgetter
 
-from llmguard.redaction.placeholders import PERSON, Folded, fold, name_parts
+from llmguard.redaction.placeholders import ODD, PERSON, Folded, fold, name_parts
 from llmguard.redaction.spans import Span, cut_to_slot, overlapping
 from llmguard.redaction.units import Unit
 
 _WORDS = re.compile(r"\w+|\s+|[^\w\s]")
+_INSIDE_WORD = re.compile(r"(?<=\w)\w|(?<=\s)\s")  # where a text is not cut into words
+# Where lower case is another number of characters, or depends on the letters around, and what `fold` takes out.
+_UNEVEN = re.compile(f"[\u0130\u03a3]|{ODD.pattern}")
+_ALIKE_CHARACTERS = re.compile(r"\s+|\S")  # what becomes one character where all whitespace is alike
 
 Words = tuple[str, ...]
+_Places = dict[tuple[int, int], str]  # where in a text something stands, and of what type
 
 
 def words_of(text: str) -> list[str]:
@@ -123,7 +130,8 @@ class Phrases:
 
 SHORTEST_VALUE = 3  # characters; shorter ones are everywhere
 _SHORTEST_NUMBER = 4  # digits of a value that has nothing else
-_FEW_VALUES = 64  # counting each of them in a text is quicker than reading it word by word
+_FEW_VALUES = 128  # counting each of them in a text is quicker than reading it word by word
+_FEW_PLACES = 64  # so is looking for each of them
 
 
 class KnownValues:
@@ -156,16 +164,26 @@ class KnownValues:
             self._exact.setdefault(text, entity_type)
 
     def spread(
-        self, units: Sequence[Unit], spans: Sequence[Sequence[Span]], closed: Sequence[Sequence[tuple[int, int]]]
+        self, units: Sequence[Unit], spans: list[list[Span]], closed: Sequence[Sequence[tuple[int, int]]]
     ) -> list[list[Span]]:
         """Return the spans of each unit with every other occurrence of the values.
 
         A longer occurrence takes the place of shorter spans inside it; one that only overlaps a span is left alone.
         """
-        if self._stand_in_spans_only(units, spans):
-            return [list(own) for own in spans]
-        seen = [fold(unit.text) for unit in units]
-        words = [words_of(one.text if one else unit.text) for unit, one in zip(units, seen, strict=True)]
+        texts = [unit.text for unit in units]
+        found = self._counted(texts, spans)
+        if found is None:
+            found = self._read(texts)
+        if not found:
+            return spans
+        places = (found.get(index) for index in range(len(texts)))
+        every = zip(units, spans, closed, places, strict=True)
+        return [_with(unit, own, types, shut) if types else own for unit, own, shut, types in every]
+
+    def _read(self, texts: Sequence[str]) -> dict[int, _Places]:
+        """Return where the values stand in texts that are read word by word, by the text."""
+        seen = [fold(text) for text in texts]
+        words = [words_of(one.text if one else text) for text, one in zip(texts, seen, strict=True)]
         exact = _present(((words_of(text), entity_type) for text, entity_type in self._exact.items()), words)
         found = [list(exact.find(own)) for own in words]
         if self._names:
@@ -173,39 +191,67 @@ class KnownValues:
             names = _present(((folded(words_of(name)), PERSON) for name in self._names), alike)
             for places, own in zip(found, alike, strict=True):
                 places.extend(names.find(own))
-        spread = []
-        for unit, own, shut, *facts in zip(units, spans, closed, words, found, seen, strict=True):
-            types = _places(*facts)
-            spread.append(_with(unit, own, types, shut) if types else list(own))
-        return spread
+        facts = enumerate(zip(words, found, seen, strict=True))
+        return {index: _places(*own) for index, own in facts if own[1]}
 
-    def _stand_in_spans_only(self, units: Sequence[Unit], spans: Sequence[Sequence[Span]]) -> bool:
-        """Return whether every occurrence of a value certainly overlaps a span that holds it: nothing is left to find.
+    def _counted(self, texts: Sequence[str], spans: Sequence[Sequence[Span]]) -> dict[int, _Places] | None:
+        """Return what `_read` does without what is certainly hidden already; None if that does not show by counting.
 
-        A few counts in place of reading all texts word by word, which most requests need not do. As many disjoint
-        occurrences inside the spans as in all of the text leave room for none elsewhere. False means: look closer.
+        As many disjoint occurrences of a value inside the spans as in all texts leave room for none that overlaps no
+        span. Only the other values are looked for: that takes a few counts and searches in place of reading all texts.
         """
-        values = [*self._exact, *self._names]
-        if len(values) > _FEW_VALUES or any(len(own) > _FEW_VALUES for own in spans):
-            return False
-        names = [_alike(name) for name in self._names]
-        for unit, own in zip(units, spans, strict=True):
-            text = unit.text
-            if not text.isascii() or "\0" in text:
-                return False
-            hidden = "\0".join([text[span.start : span.end] for span in own])
-            for value in self._exact:
-                if text.count(value) != hidden.count(value):
-                    return False
-            if names:
-                text, hidden = _alike(text), _alike(hidden)
-                if any(text.count(name) != hidden.count(name) for name in names):
-                    return False
-        return True
+        if len(self._exact) + len(self._names) > _FEW_VALUES:
+            return None
+        whole = "\0".join(["", *texts, ""])
+        every = "\0".join([whole, *self._names])
+        if whole.count("\0") > len(texts) + 1 or (not every.isascii() and _UNEVEN.search(every)):
+            return None
+        hidden = "\0".join(
+            [text[span.start : span.end] for text, own in zip(texts, spans, strict=True) for span in own]
+        )
+        exact = [(value, _every(value, whole)) for value in _outside(self._exact, whole, hidden)]
+        names: list[tuple[str, list[int]]] = []
+        if self._names:
+            alike = _alike(whole)
+            names = [(name, _every(name, alike)) for name in _outside(map(_alike, self._names), alike, _alike(hidden))]
+        if any(len(begins) > _FEW_PLACES for _, begins in exact + names):
+            return None
+        places = [(begin, begin + len(value), self._exact[value]) for value, begins in exact for begin in begins]
+        if names:
+            at = [0, *accumulate(map(len, _ALIKE_CHARACTERS.findall(whole)))]
+            places += [(at[begin], at[begin + len(name)], PERSON) for name, begins in names for begin in begins]
+        return _by_text(places, whole, texts)
+
+
+def _outside(values: Iterable[str], whole: str, hidden: str) -> list[str]:
+    """Return those values that may stand in the whole where it is not hidden, by how often they stand in both."""
+    return [value for value in values if whole.count(value) > hidden.count(value) and "\0" not in value]
+
+
+def _every(value: str, whole: str) -> list[int]:
+    """Return where a value begins, also inside itself; beyond a few places not all of them."""
+    begins: list[int] = []
+    at = whole.find(value)
+    while at >= 0 and len(begins) <= _FEW_PLACES:
+        begins.append(at)
+        at = whole.find(value, at + 1)
+    return begins
+
+
+def _by_text(places: Iterable[tuple[int, int, str]], whole: str, texts: Sequence[str]) -> dict[int, _Places]:
+    """Return by its text where in it each of those places stands that has word borders on both sides."""
+    begins = [*accumulate((len(text) + 1 for text in texts), initial=1)]
+    found: dict[int, _Places] = {}
+    for start, end, entity_type in places:
+        if not (_INSIDE_WORD.match(whole, start) or _INSIDE_WORD.match(whole, end)):
+            index = bisect_right(begins, start) - 1
+            place = start - begins[index], end - begins[index]
+            found.setdefault(index, {}).setdefault(place, entity_type)
+    return found
 
 
 def _alike(text: str) -> str:
-    """Return a text in ASCII in lower case with all whitespace alike."""
+    """Return a text in lower case with all whitespace alike."""
     return " ".join(text.lower().split())
 
 
@@ -215,12 +261,10 @@ def _present(phrases: Iterable[tuple[list[str], str]], texts: Sequence[Sequence[
     return Phrases({tuple(words): entity_type for words, entity_type in phrases if there.issuperset(words)})
 
 
-def _places(
-    words: Sequence[str], found: Iterable[tuple[int, int, str]], folded: Folded | None
-) -> dict[tuple[int, int], str]:
-    """Return where in a unit's text the occurrences stand that were found among its words, and of what type."""
-    begins = [0, *accumulate(map(len, words))] if found else []
-    types: dict[tuple[int, int], str] = {}
+def _places(words: Sequence[str], found: Iterable[tuple[int, int, str]], folded: Folded | None) -> _Places:
+    """Return where in a text the occurrences stand that were found among its words, and of what type."""
+    begins = [0, *accumulate(map(len, words))]
+    types: _Places = {}
     for first, last, entity_type in found:
         place = begins[first], begins[last]
         types.setdefault(folded.span(*place) if folded else place, entity_type)
@@ -232,9 +276,7 @@ def _seen(text: str) -> str:
     return folded.text if folded else text
 
 
-def _with(
-    unit: Unit, own: Sequence[Span], found: dict[tuple[int, int], str], closed: Sequence[tuple[int, int]]
-) -> list[Span]:
+def _with(unit: Unit, own: Sequence[Span], found: _Places, closed: Sequence[tuple[int, int]]) -> list[Span]:
     spans = list(own)
     cut = bytearray(len(unit.text) + 1)  # 1 between two characters of a span: nothing else may begin or end there
     for span in own:
