@@ -163,7 +163,7 @@ def _run_workers(forks: ForkServerContext, settings: Settings, listener: socket.
         factory=True,
         workers=settings.workers,
         loop="uvloop",
-        http="httptools",
+        http="llmguard.web.connection:Connection",
         ws="none",
         lifespan="on",
         access_log=False,  # traces tell more, and a URL may hold what does not belong into a log

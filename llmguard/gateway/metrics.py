@@ -73,6 +73,9 @@ class Metrics:
         reasons = Counter(
             "llmguard_policy_reasons", "Reasons by the CoE's own rules.", ("rule", "effect"), registry=registry
         )
+        untraced = Counter(
+            "llmguard_untraced", "Refusals that were counted only, since too many came.", ("code",), registry=registry
+        )
         self._circuits = Gauge(
             "llmguard_provider_circuit_open",
             "Targets of a model that are left alone since they fail, over all workers.",
@@ -89,6 +92,7 @@ class Metrics:
         self._cost = lru_cache(_CHILDREN)(cost.labels)
         self._findings = lru_cache(_CHILDREN)(findings.labels)
         self._reasons = lru_cache(_CHILDREN)(reasons.labels)
+        self._untraced = lru_cache(_CHILDREN)(untraced.labels)
 
     def count(self, trace: Trace) -> None:
         """Count one finished request; on an event loop it shows within a fifth of a second, elsewhere at once."""
@@ -112,6 +116,17 @@ class Metrics:
             if trace.code == "policy_denied":
                 for reason in trace.decision["reasons"]:
                     self._add(self._reasons(reason.get("rule") or reason.get("file") or "", "deny"), 1)
+        if self._timer is None:
+            self._flush_soon()
+
+    def count_turned_away(self, status: int, code: str) -> None:
+        """Count one request that was refused before anything was made for it; it is not traced, and took no time."""
+        self._add(self._requests("", "", str(status), code), 1)
+        self.count_untraced(code)
+
+    def count_untraced(self, code: str) -> None:
+        """Count one refusal that is not traced."""
+        self._add(self._untraced(code), 1)
         if self._timer is None:
             self._flush_soon()
 

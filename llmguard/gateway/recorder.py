@@ -26,6 +26,7 @@ from llmguard.domain.quota import Amount, Hold, QuotaRefusal, Standing
 from llmguard.domain.trace import Trace
 from llmguard.gateway.assembly import assemble
 from llmguard.gateway.metrics import Metrics
+from llmguard.gateway.sample import Sample
 from llmguard.policy.decide import POLICY_DIGEST, Decision
 from llmguard.policy.judge import Judgement
 from llmguard.providers.calling import Call
@@ -41,9 +42,6 @@ _HUNG_UP_STATUS = 499  # nginx's status for a client that closed the connection
 _MILLION = 1_000_000
 _LONGEST_VERSION = 5  # digits; longer numbers may be somebody's
 _STRANGER_STATUS = 401  # no valid key
-_STRANGERS_AT_ONCE = 500
-_STRANGERS_A_SECOND = 10
-_NANO = 1_000_000_000
 
 
 class Recorder:
@@ -58,9 +56,8 @@ class Recorder:
         self.clock = clock
         self.trace_ids = TraceIds()
         self._finishing: set[asyncio.Task[None]] = set()
-        self._strangers_left = float(_STRANGERS_AT_ONCE)
-        self._strangers_ticks = clock.ticks()
-        self._strangers_untraced = 0
+        self._strangers = Sample(clock, "without a valid key")  # else anybody could fill the disk
+        self.turned_away = Sample(clock, "that could not even wait for their turn")
 
     def open(self, endpoint: str) -> "Record":
         """Return the record of a request that came in just now."""
@@ -87,25 +84,19 @@ class Recorder:
     def write(self, trace: Trace) -> None:
         """Put a finished trace into the spool and the metrics; of many strangers, into the metrics alone."""
         self.metrics.count(trace)
-        if trace.status == _STRANGER_STATUS and not self._is_room_for_stranger():
+        if trace.status == _STRANGER_STATUS and not self._strangers.takes():
+            self.metrics.count_untraced(trace.code or "")
             return
         try:
             self._spool.append(trace)
         except Fault as fault:  # the spool keeps it and refuses new work by itself
             _log.error("trace %s waits for room in the spool: %s", trace.trace_id, fault.message)
 
-    def _is_room_for_stranger(self) -> bool:
-        """Return whether a refusal of a request without a valid key is traced: else anybody could fill the disk."""
-        ticks = self.clock.ticks()
-        passed, self._strangers_ticks = (ticks - self._strangers_ticks) / _NANO, ticks
-        self._strangers_left = min(_STRANGERS_AT_ONCE, self._strangers_left + passed * _STRANGERS_A_SECOND)
-        if self._strangers_left < 1:
-            self._strangers_untraced += 1
+    def turns_away(self, error: GuardError) -> bool:
+        """Count a request that is refused before it has a record; return False if it shall have one, and be traced."""
+        if self.turned_away.takes():
             return False
-        self._strangers_left -= 1
-        if self._strangers_untraced:
-            _log.warning("%d requests without a valid key were refused without a trace", self._strangers_untraced)
-            self._strangers_untraced = 0
+        self.metrics.count_turned_away(error.status, error.code)
         return True
 
     def settle(self, hold: Hold, owed: Amount | None) -> None:
@@ -119,6 +110,8 @@ class Recorder:
         """Wait until every record that was opened and left is written."""
         while self._finishing:
             await asyncio.wait(self._finishing)
+        self._strangers.tell()
+        self.turned_away.tell()
         self.metrics.flush()
 
 

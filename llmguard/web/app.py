@@ -18,8 +18,9 @@ from llmguard.identity.app_tokens import TokenMint
 from llmguard.identity.openid import OpenIdProviders
 from llmguard.web.admin import OperatorParts, operator_routers
 from llmguard.web.completions import COMPLETIONS, CompletionExchange
-from llmguard.web.connection import Slots
+from llmguard.web.connection import CROWD, Slots
 from llmguard.web.cors import Preflight
+from llmguard.web.crowd import Crowd
 from llmguard.web.data_plane import Application, Governed, Listing, NotFound, no_such_method, no_such_path
 from llmguard.web.doctor import DoctorPage
 from llmguard.web.embeddings import EMBEDDINGS, EmbeddingExchange
@@ -79,10 +80,10 @@ def build_app(site: Site) -> Application:
     """Return the application. `/v1` is plain ASGI endpoints: FastAPI's body models cost more than a step."""
 
     @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, Crowd]]:
         del app
         async with site.running():
-            yield
+            yield {CROWD: Crowd(site.slots, services.recorder, governed)}
 
     app = FastAPI(title="llmguard", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
     services, probes = site.services, site.probes

@@ -5,21 +5,61 @@ import zlib
 from collections import Counter, deque
 from collections.abc import Callable, Coroutine
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from starlette.types import Receive, Scope
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from llmguard.domain.eager import Begun
 from llmguard.domain.errors import Fault, Refusal
 
+if TYPE_CHECKING:
+    from llmguard.web.crowd import Crowd
+
 MOST_BODY_BYTES = 10 * 1024 * 1024
 LONGEST_BODY_SECONDS = 60
+READ_AT_ONCE = 65_536  # bytes; what is longer comes in several parts
+CROWD = "crowd"  # where the application leaves what turns requests away, for `Connection`
 MOST_AT_ONCE = 512
 _LONGEST_WAIT_SECONDS = 4.0
 _BEGUN_A_ROUND = 8  # 10 ms of work; `serve` lets four times as many connections in meanwhile
 _LONGEST_UNREAD_SECONDS = 60  # that what is sent may wait until the client has read enough of what was sent before
 _LEFT_TO_OTHERS = 4  # one slot of so many is never had by an app that has all the others
 _WAITING_A_SLOT = 8  # so many requests may wait for each one that is served; a connection of each is all they cost
+
+
+class Connection(HttpToolsProtocol):
+    """uvicorn's connection, except that requests are turned away here while nobody else may even wait.
+
+    Nothing else is made for them: their body is read, as it is short, and dropped, and with its last byte they have
+    their answer. Trap: a connection that is closed while more comes is reset, and the answer may be lost.
+    """
+
+    _refusal: bytes | None = None
+
+    def on_headers_complete(self) -> None:
+        """Take a request, or turn it away."""
+        if self._refusal is not None:
+            return  # it comes behind one that was turned away
+        crowd: Crowd | None = self.app_state.get(CROWD)
+        is_first = self.cycle is None or self.cycle.response_complete
+        if crowd is not None and crowd.slots.is_crowded and is_first and self.parser.get_method() == b"POST":
+            self._refusal = crowd.refusal(self.url, self.scheme or "", self.headers, self.server_state.default_headers)
+        if self._refusal is None:
+            super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """Take a part of a body, or drop it."""
+        if self._refusal is None:
+            super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """Begin with a request, or answer that it is turned away."""
+        if self._refusal is None:
+            super().on_message_complete()
+        elif not self.transport.is_closing():
+            self.transport.write(self._refusal)
+            self.transport.close()
 
 
 class HungUpError(Exception):
@@ -152,7 +192,7 @@ class Slots:
             self._begin(app)
             return
         if self.is_crowded:
-            raise self._overloaded()
+            raise self.overloaded()
         loop = asyncio.get_running_loop()
         turn = loop.create_future()
         self._queues.setdefault(app, deque()).append(turn)
@@ -209,7 +249,7 @@ class Slots:
     def _refuse(self, app: str, turn: "asyncio.Future[None]") -> None:
         if not turn.done():
             self._leave(app, turn)
-            turn.set_exception(self._overloaded())
+            turn.set_exception(self.overloaded())
 
     def _leave(self, app: str, turn: "asyncio.Future[None]") -> None:
         self._waiting -= 1
@@ -218,7 +258,8 @@ class Slots:
         if not queue:
             del self._queues[app]
 
-    def _overloaded(self) -> Fault:
+    def overloaded(self) -> Fault:
+        """Return what they are told who wait in vain, or may not even wait."""
         return Fault(
             "overloaded",
             f"llmguard has more to do than it can: {self._taken} requests are being answered by this worker, "

@@ -4,7 +4,6 @@ A handler parses, calls one function, and presents. Nothing here decides.
 """
 
 import logging
-import re
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing, suppress
 
@@ -22,17 +21,15 @@ from llmguard.idempotency.store import KeptAnswer
 from llmguard.identity.keyring import Credential
 from llmguard.identity.scopes import check_preset
 from llmguard.registry.resolve import resolve_preset
-from llmguard.web.connection import Delivery, HangUp, HungUpError, Slots, read_body
+from llmguard.web.connection import READ_AT_ONCE, Delivery, HangUp, HungUpError, Slots, read_body
 from llmguard.web.exchange import Arrival, Exchange, OpenExchange
-from llmguard.web.headers import Headers, answer_headers, cors_headers, note_own_ids, retry_headers
+from llmguard.web.headers import Headers, answer_headers, cors_headers, note_own_ids, retry_headers, why_address
 from llmguard.web.response_ids import ResponseIds
 from llmguard.web.wire import encode_json, error_body
 
 _log = logging.getLogger(__name__)
-_HOST = re.compile(r"[A-Za-z0-9.-]{1,253}(?::\d{1,5})?|\[[0-9a-fA-F:.]{2,45}\](?::\d{1,5})?")
 _PATHS = ("/chat/completions", "/responses", "/completions", "/embeddings", "/models", "/me")
 _KEY_IS_FRESH_MS = 250  # within which every worker learns of a revoked key anyway
-_READ_AT_ONCE = 65_536  # bytes
 _SAID_AT_ONCE = 64 * 1024  # bytes from which on a stream is sent before more is taken, however fast it comes
 _JSON = [(b"content-type", b"application/json")]
 _CLOSE = [(b"connection", b"close")]  # of callers who would only ask again; new ones are let in a few at a time
@@ -242,7 +239,7 @@ class _Door:
         Trap: a connection that is closed while more comes is reset, and the answer may get lost.
         """
         length = self._headers.get(b"content-length", b"")
-        return length.isdigit() and int(length) <= _READ_AT_ONCE
+        return length.isdigit() and int(length) <= READ_AT_ONCE
 
     def _authorization(self) -> str | None:
         """Return the `Authorization` header, or what stands for it: some tools have a box for a key header only."""
@@ -385,9 +382,7 @@ class _Door:
         await self._delivery.taken()
 
     def _why(self) -> str:
-        path = f"/why/{self.record.trace.trace_id}"
-        host = self._headers.get(b"host", b"").decode("latin-1")
-        return f"{self._scope['scheme']}://{host}{path}" if _HOST.fullmatch(host) else path
+        return why_address(self._scope["scheme"], self._headers.get(b"host"), self.record.trace.trace_id)
 
     def _report_hint(self) -> str:
         return f"Try again; if it stays, report the trace id {self.record.trace.trace_id} to whoever runs llmguard."

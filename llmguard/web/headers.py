@@ -13,6 +13,7 @@ from llmguard.gateway.recorder import Record
 
 Headers = list[tuple[bytes, bytes]]
 _OWN_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
+_HOST = re.compile(r"[A-Za-z0-9.-]{1,253}(?::\d{1,5})?|\[[0-9a-fA-F:.]{2,45}\](?::\d{1,5})?")
 # What machines make: UUIDs, ULIDs, hexadecimal digests, `req_` with random letters. A caller could put anything else
 # there, a name or a number of a card among it, and it would be kept.
 _MACHINE_ID = re.compile(
@@ -38,9 +39,7 @@ _LIMIT_KINDS = {"requests_per_minute": b"requests"} | dict.fromkeys(
 def answer_headers(record: Record, request_id: bytes | None) -> Headers:
     """Return what is known of a request by now, as headers."""
     trace = record.trace
-    trace_id = trace.trace_id.encode()
-    own_id = request_id if request_id is not None and _OWN_REQUEST_ID.fullmatch(request_id) else trace_id
-    headers = [(b"x-request-id", own_id), (b"x-llmguard-trace-id", trace_id)]
+    headers = id_headers(trace.trace_id, request_id)
     if trace.preset is not None:
         headers.append((b"x-llmguard-preset", f"{trace.preset}@{trace.preset_version}".encode()))
     if record.adjusted:
@@ -53,6 +52,18 @@ def answer_headers(record: Record, request_id: bytes | None) -> Headers:
         headers += end_headers(record.app, record.now())
     headers.append((b"openai-processing-ms", str(round(record.elapsed_ms())).encode()))
     return headers
+
+
+def id_headers(trace_id: str, request_id: bytes | None) -> Headers:
+    """Return the ids of an answer: the caller's own if it sent one, and ours."""
+    own_id = request_id if request_id is not None and _OWN_REQUEST_ID.fullmatch(request_id) else trace_id.encode()
+    return [(b"x-request-id", own_id), (b"x-llmguard-trace-id", trace_id.encode())]
+
+
+def why_address(scheme: str, host: bytes | None, trace_id: str) -> str:
+    """Return where it is told what happened to a request; without the host if that is none."""
+    path, name = f"/why/{trace_id}", (host or b"").decode("latin-1")
+    return f"{scheme}://{name}{path}" if _HOST.fullmatch(name) else path
 
 
 def end_headers(app: App, now: datetime) -> Headers:

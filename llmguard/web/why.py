@@ -22,7 +22,10 @@ from llmguard.web.pages import PAGE_HEADERS, load_page
 
 _PATIENCE_SECONDS = 10
 _AT_ONCE = 4  # anybody may ask, and each answer takes a thread
-_UNKNOWN: Final = "There is no trace with this id. Copy it again from the error, or wait a moment if it is new."
+_UNKNOWN: Final = (
+    "There is no trace with this id. Copy it again from the error, or wait a moment if it is new. Of a flood of "
+    "refusals (no valid key, or more to do than llmguard can) not all are traced."
+)
 _BUSY: Final = "The trace store does not answer now. Try again in a moment."
 
 

@@ -75,6 +75,10 @@ class Wire:
         length = answer.headers.get("content-length")
         return RawAnswer(answer.head, self._file.read(-1 if length is None else int(length)))
 
+    def rest(self) -> bytes:
+        """Return all that comes until the connection ends."""
+        return self._file.read()
+
     def _chunks(self):
         while size := int(self._file.readline(), 16):
             yield self._file.read(size)

@@ -43,7 +43,7 @@ from llmguard.traces.reader import TraceReader
 from llmguard.traces.spool import Spool
 from llmguard.web.admin import OperatorParts
 from llmguard.web.app import Site, build_app
-from llmguard.web.connection import Slots
+from llmguard.web.connection import Connection, Slots
 from llmguard.web.probes import Probes
 from llmguard.web.response_ids import ResponseIds
 from tests.support.builders import PATIENT, a_model, a_preset, a_provider, an_app
@@ -137,7 +137,9 @@ class Served:
                 slots=slots or Slots(),
             )
         )
-        self._server = uvicorn.Server(uvicorn.Config(self.app, lifespan="on", log_config=None, ws="none"))
+        self._server = uvicorn.Server(
+            uvicorn.Config(self.app, http=Connection, lifespan="on", log_config=None, ws="none")
+        )
         self._thread = threading.Thread(target=self._serve, daemon=True)
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.base_url = f"http://127.0.0.1:{self._socket.getsockname()[1]}/v1"

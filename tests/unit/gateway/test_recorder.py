@@ -16,7 +16,7 @@ def refuse(recorder, count, status=401):
         recorder.write(trace)
 
 
-def test_a_flood_of_requests_without_a_key_does_not_fill_the_disk(tmp_path, caplog):
+async def test_a_flood_of_requests_without_a_key_does_not_fill_the_disk(tmp_path, caplog):
     clock, folder, counted = FrozenClock(), tmp_path / "spool", CollectorRegistry()
     recorder = Recorder(Spool(folder, "test"), None, None, Metrics(counted), clock)
 
@@ -30,5 +30,8 @@ def test_a_flood_of_requests_without_a_key_does_not_fill_the_disk(tmp_path, capl
     clock.advance(seconds=10)
     refuse(recorder, 3_000)
 
+    await recorder.drain()
+
     assert (of_the_flood, known, written()) == (500, 700, 500 + 700 + 100)
-    assert "2500 requests without a valid key were refused without a trace" in caplog.text
+    assert "5400 requests without a valid key were refused without a trace" in caplog.text
+    assert counted.get_sample_value("llmguard_untraced_total", {"code": "invalid_api_key"}) == 5400
