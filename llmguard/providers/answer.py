@@ -188,7 +188,7 @@ class AnswerReader:
         return content
 
     async def _read_piece(self) -> bytes:
-        piece: bytes = await self._response.content.readany()
+        piece = await self._response.read()
         self._received_bytes += len(piece)
         if self._received_bytes > self._limits.answer_bytes:
             raise failures.too_large(self._model)

@@ -147,7 +147,7 @@ class OpenAiAdapter:
     async def _read_error(self, response: Response) -> JsonObject:
         content = bytearray()
         try:
-            while len(content) < _LARGEST_ERROR_BYTES and (piece := await response.content.readany()):
+            while len(content) < _LARGEST_ERROR_BYTES and (piece := await response.read()):
                 content += piece
         except (aiohttp.ClientError, OSError):
             return {}

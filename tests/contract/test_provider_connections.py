@@ -16,8 +16,10 @@ TIMING = aiohttp.ClientTimeout(total=None, connect=30)
 class Provider:
     """Answers each request with the next of some bytes, None with nothing; knows what came over which connection."""
 
-    def __init__(self, answers):
+    def __init__(self, answers, bytes_at_once, hang_up):
         self._answers = iter(answers)
+        self._bytes_at_once = bytes_at_once
+        self._hang_up = hang_up
         self.requests = []
         self._connections = 0
 
@@ -30,8 +32,10 @@ class Provider:
                 self.requests.append((number, head, await reader.readexactly(length)))
                 if (answer := next(self._answers)) is None:
                     continue
-                writer.write(answer)
-                if b"connection: close" in answer or b"\r\n\r\n" not in answer:
+                for at in range(0, len(answer), self._bytes_at_once or len(answer)):
+                    writer.write(answer[at : at + (self._bytes_at_once or len(answer))])
+                    await asyncio.sleep(0)
+                if self._hang_up or b"connection: close" in answer or b"\r\n\r\n" not in answer:
                     break
         except asyncio.IncompleteReadError:
             pass
@@ -39,8 +43,9 @@ class Provider:
 
 
 @asynccontextmanager
-async def asking(*answers, path="/v1/chat/completions", credentials=""):
-    provider = Provider(answers)
+async def asking(*answers, path="/v1/chat/completions", credentials="", bytes_at_once=0, hang_up=False):
+    """Serve these answers, so many bytes at a time (0: all), and hang up after each or not."""
+    provider = Provider(answers, bytes_at_once, hang_up)
     server = await asyncio.start_server(provider.serve, "127.0.0.1", 0)
     url = URL(f"http://{credentials}127.0.0.1:{server.sockets[0].getsockname()[1]}{path}")
     connections = Connections(10)
@@ -52,7 +57,10 @@ async def asking(*answers, path="/v1/chat/completions", credentials=""):
 
 
 async def read(response):
-    return b"".join([piece async for piece in response.content.iter_any()])
+    content = b""
+    while piece := await response.read():
+        content += piece
+    return content
 
 
 async def test_a_request_has_the_lines_that_a_provider_needs_and_no_more():
@@ -114,6 +122,71 @@ async def test_what_is_no_answer_breaks_and_its_connection_is_never_used_again(a
         assert await read(await post()) == b"{}"
 
     assert [number for number, *_ in provider.requests] == [1, 2]
+
+
+CHUNKED = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize("bytes_at_once", [1, 3, 1000])
+async def test_a_body_in_chunks_comes_whole_however_it_is_cut_and_its_connection_serves_on(bytes_at_once):
+    answer = CHUNKED + b"2\r\nab\r\n3;x=y\r\ncde\r\n0\r\nlate: trailer\r\n\r\n"
+    async with asking(answer, answer, bytes_at_once=bytes_at_once) as (provider, post):
+        for _ in range(2):
+            response = await post()
+            assert await read(response) == b"abcde"
+            assert "late" not in response.headers
+
+    assert [number for number, *_ in provider.requests] == [1, 1]
+
+
+async def test_a_body_whose_length_nobody_said_ends_with_its_connection():
+    async with asking(b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\nabc") as (_, post):
+        assert await read(await post()) == b"abc"
+
+
+@pytest.mark.parametrize(
+    "cut_off",
+    [CHUNKED + b"2\r\nab\r\n", CHUNKED + b"2\r\nab\r\nno length", b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nab"],
+    ids=["before the last chunk", "by what is no chunk", "before its length"],
+)
+async def test_a_body_that_breaks_off_is_an_error_and_its_connection_is_never_used_again(cut_off):
+    async with asking(cut_off, WHOLE, hang_up=True) as (provider, post):
+        response = await post()
+        with pytest.raises(aiohttp.ClientPayloadError):
+            await read(response)
+        assert await read(await post()) == b"{}"
+
+    assert [number for number, *_ in provider.requests] == [1, 2]
+
+
+async def test_a_connection_with_an_answer_that_nobody_asked_for_is_not_used_again():
+    async with asking(WHOLE + WHOLE.replace(b"{}", b"[]"), WHOLE) as (provider, post):
+        for _ in range(2):
+            assert await read(await post()) == b"{}"
+
+    assert [number for number, *_ in provider.requests] == [1, 2]
+
+
+async def test_a_head_without_end_breaks():
+    async with asking(b"HTTP/1.1 200 OK\r\n" + b"x-more: of this\r\n" * 5_000) as (_, post):
+        with pytest.raises(aiohttp.ClientPayloadError):
+            await post()
+
+
+async def test_a_provider_waits_for_whoever_reads_slowly():
+    length = 32 * 1024 * 1024
+    async with asking(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % length + b"x" * length, WHOLE) as (
+        provider,
+        post,
+    ):
+        response = await post()
+        await asyncio.sleep(0.2)
+        first = await response.read()
+        assert len(first) < length / 8
+        assert len(first) + len(await read(response)) == length
+        assert await read(await post()) == b"{}"
+
+    assert [number for number, *_ in provider.requests] == [1, 1]
 
 
 async def test_a_cancelled_request_leaves_no_connection_behind():

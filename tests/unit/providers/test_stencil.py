@@ -22,11 +22,10 @@ class Body:
 
     def __init__(self, *pieces):
         self.content_type = "text/event-stream"
-        self.content = self
         self.closed = False
         self._pieces = iter(pieces)
 
-    async def readany(self):
+    async def read(self):
         return next(self._pieces, b"")
 
     def close(self):
