@@ -47,7 +47,7 @@ async def measure(times: int) -> list[dict]:
     registry = checked.registry
     app, preset = registry.apps["expense-triage"], registry.presets["summarise"][-1]
     messages = [{"role": "user", "content": "Please sum this up. " * 20} for _ in range(20)]
-    request = ChatRequest("/v1/chat/completions", "summarise", messages)
+    request = ChatRequest("/v1/chat/completions", "summarise", messages, {})
     policies = Policies(SystemClock())
     new = count(1)
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from enum import IntEnum
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from llmguard.domain.alerts import AlertPolicy
 from llmguard.domain.identity import IdentityProvider, OperatorPolicy
@@ -330,8 +330,7 @@ class KeyScope:
         return self.presets is None or preset.name in self.presets or preset.id in self.presets
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
+class Caller(NamedTuple):
     """An app with a valid key; `scope` None: the key may do what the app may."""
 
     app: App

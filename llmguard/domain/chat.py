@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from llmguard.domain.money import Price, Rates, ServiceTier, TokenKind, cost_nano_usd
@@ -12,17 +12,16 @@ from llmguard.domain.money import Price, Rates, ServiceTier, TokenKind, cost_nan
 JsonObject = dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class ChatRequest:
+class ChatRequest(NamedTuple):
     """One request of an app: what it asks, and how. Every endpoint is translated to it at the door.
 
     Attributes:
         endpoint: the path it came in by, such as `/v1/chat/completions`.
         model: what the app put into `model`: a preset, with or without `@version`.
         messages: OpenAI chat messages, oldest first; never changed in place. Empty where texts are embedded.
+        parameters: everything else of the body by its OpenAI name (temperature, tools, user, ...); nulls are left out.
         stream: whether the app wants server-sent events.
         include_usage: whether the app asked for a usage chunk at the end of its stream.
-        parameters: everything else of the body by its OpenAI name (temperature, tools, user, ...); nulls are left out.
         inputs: the texts to embed; None for everything that is a chat.
         spoken: what the endpoint calls a parameter, where that is another word than chat completions have for it.
         body_bytes: how long it was as it came in, where that is known.
@@ -31,22 +30,22 @@ class ChatRequest:
     endpoint: str
     model: str
     messages: list[JsonObject]
+    parameters: JsonObject
     stream: bool = False
     include_usage: bool = False
-    parameters: JsonObject = field(default_factory=dict)
     inputs: list[str] | None = None
-    spoken: Mapping[str, str] = field(default_factory=dict)
-    body_bytes: float = field(default=math.inf, compare=False)
+    spoken: Mapping[str, str] = MappingProxyType({})
+    body_bytes: float = math.inf
 
     def but(self, messages: list[JsonObject], parameters: JsonObject, inputs: list[str] | None) -> "ChatRequest":
-        """Return the same request with other content; `dataclasses.replace` takes four times as long."""
+        """Return the same request with other content; `_replace` takes three times as long."""
         return ChatRequest(
             self.endpoint,
             self.model,
             messages,
+            parameters,
             self.stream,
             self.include_usage,
-            parameters,
             inputs,
             self.spoken,
             self.body_bytes,
@@ -77,18 +76,16 @@ class Usage(NamedTuple):
 
     def by_kind(self) -> dict[TokenKind, int]:
         """Return the tokens of each kind, every token once."""
-        special_input = {
+        special_input = self.cached_tokens + self.cache_write_tokens + self.cache_write_1h_tokens
+        return {
+            TokenKind.INPUT: self.input_tokens - special_input - self.audio_input_tokens,
             TokenKind.CACHED_INPUT: self.cached_tokens,
             TokenKind.CACHE_WRITE: self.cache_write_tokens,
             TokenKind.CACHE_WRITE_1H: self.cache_write_1h_tokens,
             TokenKind.AUDIO_INPUT: self.audio_input_tokens,
-        }
-        special_output = {TokenKind.REASONING: self.reasoning_tokens, TokenKind.AUDIO_OUTPUT: self.audio_output_tokens}
-        return {
-            TokenKind.INPUT: self.input_tokens - sum(special_input.values()),
-            **special_input,
-            TokenKind.OUTPUT: self.output_tokens - sum(special_output.values()),
-            **special_output,
+            TokenKind.OUTPUT: self.output_tokens - self.reasoning_tokens - self.audio_output_tokens,
+            TokenKind.REASONING: self.reasoning_tokens,
+            TokenKind.AUDIO_OUTPUT: self.audio_output_tokens,
         }
 
     def rates_at(self, price: Price) -> tuple[str, Rates]:
@@ -97,7 +94,10 @@ class Usage(NamedTuple):
 
     def cost_nano_usd(self, price: Price) -> int:
         """Return what this usage costs at that price, in nano-dollars."""
-        _, rates = self.rates_at(price)
+        return self.cost_at(self.rates_at(price)[1])
+
+    def cost_at(self, rates: Rates) -> int:
+        """Return what this usage costs at these rates, in nano-dollars."""
         return cost_nano_usd([(tokens, rates.of(kind)) for kind, tokens in self.by_kind().items() if tokens])
 
     def most_nano_usd(self, price: Price, service_tier: object = None) -> int:

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 
 _RANDOM_BYTES = 10
 _DRAWN_AHEAD = 256
+_VARIANTS = "89ab" * 4  # two bits say how to read the rest, and two are random
 
 
 class TraceIds:
@@ -24,12 +25,11 @@ class TraceIds:
         """
         if not self._random:
             self._random += os.urandom(_RANDOM_BYTES * _DRAWN_AHEAD)
-        random = int.from_bytes(self._random[-_RANDOM_BYTES:], "big")
+        random = self._random[-_RANDOM_BYTES:].hex()
         del self._random[-_RANDOM_BYTES:]
-        milliseconds = int(now.timestamp() * 1000) & 0xFFFF_FFFF_FFFF
-        high = milliseconds << 80 | 0x7 << 76 | (random >> 68 & 0xFFF) << 64
-        digits = f"{high | 0b10 << 62 | random & 0x3FFF_FFFF_FFFF_FFFF:032x}"
-        return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+        time = f"{int(now.timestamp() * 1000) & 0xFFFF_FFFF_FFFF:012x}"
+        variant = _VARIANTS[int(random[3], 16)]
+        return f"{time[:8]}-{time[8:]}-7{random[:3]}-{variant}{random[4:7]}-{random[7:19]}"
 
 
 def new_trace_id(now: datetime) -> str:

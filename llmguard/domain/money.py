@@ -26,8 +26,10 @@ def to_usd(nano_usd: int) -> Decimal:
 
 def cost_nano_usd(parts: list[tuple[int, Decimal]]) -> int:
     """Return the cost of `(tokens, USD per 1M tokens)` parts in nano-dollars, rounded once over their sum."""
-    total = sum((tokens * rate for tokens, rate in parts), Decimal(0)) * _NANO_PER_USD_PER_MILLION
-    return int(total.to_integral_value(rounding=ROUND_HALF_EVEN))
+    total = Decimal(0)
+    for tokens, rate in parts:
+        total += tokens * rate
+    return int((total * _NANO_PER_USD_PER_MILLION).to_integral_value(rounding=ROUND_HALF_EVEN))
 
 
 class TokenKind(StrEnum):
@@ -91,7 +93,7 @@ class Rates:
 
     def of(self, kind: TokenKind) -> Decimal:
         """Return the rate of a kind of tokens."""
-        rate: Decimal | None = getattr(self, kind.value)
+        rate: Decimal | None = getattr(self, kind)
         return self.of(_PART_OF[kind]) if rate is None else rate
 
     def figures(self) -> dict[str, Decimal]:

@@ -1,6 +1,6 @@
 """Step 8, restore: how an answer leaves for the app, filtered, whole or as a stream."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from typing import Protocol
 
 from llmguard.domain.catalog import Preset
@@ -85,6 +85,36 @@ class Vectors:
         return self._lists
 
 
+class FilteredAnswer:
+    """An answer that is kept until its end: a filter has to see the whole text before any of it may leave.
+
+    A stream then leaves in its own chunks.
+    """
+
+    def __init__(self, answer: Answer, redactor: Redactor, redacted: Redacted) -> None:
+        """Pass on to `answer` what is let through."""
+        self._answer = answer
+        self._redactor = redactor
+        self._redacted = redacted
+        self._held: list[JsonObject] = []
+
+    def feed(self, chunks: list[JsonObject]) -> list[JsonObject]:
+        """Keep them; nothing leaves yet."""
+        self._held += chunks
+        return []
+
+    async def close(self) -> list[JsonObject]:
+        """Return all of it, without the secrets that the model wrote.
+
+        Raises:
+            Fault: the filter cannot answer; nothing was let through.
+        """
+        stream = self._redacted.request.stream  # what was asked for: not every provider says in `object` what it sends
+        held = cut(self._held) if stream else self._held
+        passed = self._answer.feed(await self._redactor.drop_secrets(held, self._redacted.vault, stream=stream))
+        return passed + await self._answer.close()
+
+
 def plain_answer(redacted: Redacted) -> Answer:
     """Return how an answer leaves that may be any text."""
     request = redacted.request
@@ -99,23 +129,6 @@ def _told(chunk: JsonObject) -> JsonObject:
     return {key: value for key, value in chunk.items() if key != "usage"}
 
 
-def filter_answer(
-    preset: Preset, redactor: Redactor, redacted: Redacted, received: AsyncIterator[list[JsonObject]]
-) -> AsyncIterator[list[JsonObject]]:
-    """Return what the preset lets through of an answer.
-
-    Without filters the chunks pass as they come. A filter has to see the whole text before any of it may leave, so a
-    stream under one is held until its end, and then leaves in its own chunks.
-
-    Raises:
-        Fault: a filter cannot answer; nothing was let through.
-    """
-    return _without_secrets(redactor, redacted, received) if NO_SECRETS in preset.response_filters else received
-
-
-async def _without_secrets(
-    redactor: Redactor, redacted: Redacted, received: AsyncIterator[list[JsonObject]]
-) -> AsyncIterator[list[JsonObject]]:
-    held = [chunk async for chunks in received for chunk in chunks]
-    stream = redacted.request.stream  # what was asked for: not every provider says in `object` what it sends
-    yield await redactor.drop_secrets(cut(held) if stream else held, redacted.vault, stream=stream)
+def filtered(answer: Answer, preset: Preset, redactor: Redactor, redacted: Redacted) -> Answer:
+    """Return an answer with the filters of its preset before it, if there are any."""
+    return FilteredAnswer(answer, redactor, redacted) if NO_SECRETS in preset.response_filters else answer

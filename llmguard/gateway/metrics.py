@@ -2,8 +2,8 @@
 
 import asyncio
 from bisect import bisect_left
+from collections import defaultdict
 from collections.abc import Sequence
-from functools import lru_cache
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, multiprocess
 
@@ -13,7 +13,6 @@ from llmguard.domain.trace import Trace
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
 _DECISION_SECONDS = (0.000_005, 0.000_01, 0.000_025, 0.000_1, 0.000_25, 0.001, 0.01, 0.1, 1)
-_CHILDREN = 4096  # label sets kept at hand; the catalog bounds them far below that
 _TOGETHER_SECONDS = 0.2  # scrapes are seconds apart; counting a request by itself costs a twentieth of answering it
 
 
@@ -41,12 +40,12 @@ class Metrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         """Register the metrics; `registry` collects those of this process."""
         self._registry = registry
-        requests = Counter(
+        self._requests = Counter(
             "llmguard_requests", "Requests by outcome.", ("app", "preset", "status", "code"), registry=registry
         )
-        tokens = Counter("llmguard_tokens", "Tokens as settled.", ("app", "preset", "kind"), registry=registry)
-        cost = Counter("llmguard_cost_usd", "Cost as settled, in USD.", ("app", "preset"), registry=registry)
-        findings = Counter(
+        self._tokens = Counter("llmguard_tokens", "Tokens as settled.", ("app", "preset", "kind"), registry=registry)
+        self._cost = Counter("llmguard_cost_usd", "Cost as settled, in USD.", ("app", "preset"), registry=registry)
+        self._findings = Counter(
             "llmguard_redactions",
             "Personal data found in requests, by entity type.",
             ("entity_type",),
@@ -70,10 +69,10 @@ class Metrics:
             buckets=_DECISION_SECONDS,
             registry=registry,
         )
-        reasons = Counter(
+        self._reasons = Counter(
             "llmguard_policy_reasons", "Reasons by the CoE's own rules.", ("rule", "effect"), registry=registry
         )
-        untraced = Counter(
+        self._untraced = Counter(
             "llmguard_untraced", "Refusals that were counted only, since too many came.", ("code",), registry=registry
         )
         self._circuits = Gauge(
@@ -83,50 +82,44 @@ class Metrics:
             registry=registry,
             multiprocess_mode="livesum",
         )
-        self._added: dict[Counter, float] = {}
+        self._added: defaultdict[tuple[Counter, *tuple[str, ...]], float] = defaultdict(float)  # by counter and labels
         self._observed: dict[Durations, list[float]] = {self._latency: [], self._overhead: [], self._decided: []}
         self._timer: asyncio.TimerHandle | None = None
-        # labels() costs more than counting: children are looked up once
-        self._requests = lru_cache(_CHILDREN)(requests.labels)
-        self._tokens = lru_cache(_CHILDREN)(tokens.labels)
-        self._cost = lru_cache(_CHILDREN)(cost.labels)
-        self._findings = lru_cache(_CHILDREN)(findings.labels)
-        self._reasons = lru_cache(_CHILDREN)(reasons.labels)
-        self._untraced = lru_cache(_CHILDREN)(untraced.labels)
 
     def count(self, trace: Trace) -> None:
         """Count one finished request; on an event loop it shows within a fifth of a second, elsewhere at once."""
+        added, observed = self._added, self._observed
         app, preset = trace.app or "", trace.preset or ""
-        self._add(self._requests(app, preset, str(trace.status), trace.code or ""), 1)
+        added[self._requests, app, preset, str(trace.status), trace.code or ""] += 1
         if trace.latency_ms is not None:
-            self._observed[self._latency].append(trace.latency_ms / 1000)
+            observed[self._latency].append(trace.latency_ms / 1000)
         if trace.overhead_ms is not None:
-            self._observed[self._overhead].append(trace.overhead_ms / 1000)
+            observed[self._overhead].append(trace.overhead_ms / 1000)
         if trace.input_tokens is not None:
-            self._add(self._tokens(app, preset, "input"), trace.input_tokens)
-            self._add(self._tokens(app, preset, "output"), trace.output_tokens or 0)
-            self._add(self._cost(app, preset), (trace.cost_nano_usd or 0) / 1e9)
+            added[self._tokens, app, preset, "input"] += trace.input_tokens
+            added[self._tokens, app, preset, "output"] += trace.output_tokens or 0
+            added[self._cost, app, preset] += (trace.cost_nano_usd or 0) / 1e9
         for entity_type, count in trace.entities.items():
-            self._add(self._findings(entity_type), count)
+            added[self._findings, entity_type] += count
         policy = trace.decision.get("policy")
         if policy is not None:
-            self._observed[self._decided].append(policy["microseconds"] / 1e6)
+            observed[self._decided].append(policy["microseconds"] / 1e6)
             for reason in policy["reasons"]:
-                self._add(self._reasons(reason["rule"], reason["effect"]), 1)
+                added[self._reasons, reason["rule"], reason["effect"]] += 1
             if trace.code == "policy_denied":
                 for reason in trace.decision["reasons"]:
-                    self._add(self._reasons(reason.get("rule") or reason.get("file") or "", "deny"), 1)
+                    added[self._reasons, reason.get("rule") or reason.get("file") or "", "deny"] += 1
         if self._timer is None:
             self._flush_soon()
 
     def count_turned_away(self, status: int, code: str) -> None:
         """Count one request that was refused before anything was made for it; it is not traced, and took no time."""
-        self._add(self._requests("", "", str(status), code), 1)
+        self._added[self._requests, "", "", str(status), code] += 1
         self.count_untraced(code)
 
     def count_untraced(self, code: str) -> None:
         """Count one refusal that is not traced."""
-        self._add(self._untraced(code), 1)
+        self._added[self._untraced, code] += 1
         if self._timer is None:
             self._flush_soon()
 
@@ -135,9 +128,9 @@ class Metrics:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        added, self._added = self._added, {}
-        for counter, amount in added.items():
-            counter.inc(amount)
+        for (counter, *labels), amount in self._added.items():
+            counter.labels(*labels).inc(amount)
+        self._added.clear()
         for durations, observed in self._observed.items():
             if observed:
                 durations.observe_all(observed)
@@ -150,9 +143,6 @@ class Metrics:
             self.flush()
         else:
             self._timer = loop.call_later(_TOGETHER_SECONDS, self.flush)
-
-    def _add(self, counter: Counter, amount: float) -> None:
-        self._added[counter] = self._added.get(counter, 0) + amount
 
     def count_circuit(self, model: Model, is_open: bool) -> None:  # noqa: FBT001 - called as a plain callable
         """Count a circuit that opens or closes."""

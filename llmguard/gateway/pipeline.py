@@ -6,13 +6,13 @@ Settling (7) and tracing (9) belong to the record, which is left exactly once wh
 """
 
 from collections.abc import AsyncGenerator, Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from llmguard.domain.catalog import Caller, Preset, Registry
 from llmguard.domain.chat import ChatRequest, JsonObject, Usage
 from llmguard.domain.errors import Refusal
 from llmguard.domain.quota import Amount
-from llmguard.gateway.answer import Answer, filter_answer, plain_answer
+from llmguard.gateway.answer import Answer, filtered, plain_answer
 from llmguard.gateway.recorder import Record
 from llmguard.gateway.services import Services
 from llmguard.gateway.structure import STRUCTURE, structured
@@ -26,8 +26,7 @@ from llmguard.redaction.redactor import Redacted
 from llmguard.registry.resolve import resolve_preset
 
 
-@dataclass(frozen=True, slots=True)
-class Incoming:
+class Incoming(NamedTuple):
     """A request at the door: `parse` is step 0, of its body; `credential` is whose key it has, if that is known."""
 
     authorization: str | None
@@ -59,13 +58,13 @@ async def govern(services: Services, record: Record, incoming: Incoming) -> Asyn
         redacted = await redact(services, record, caller, preset, asked)  # 4
         await judge(services, record, registry, caller, preset, redacted)  # 3, by the CoE's own rules
         body = compose(preset, redacted.request)
-        answer = await answer_for(services, request, redacted)
+        answer = await answer_for(services, preset, request, redacted)
         body = await reserve(services, record, caller, preset, decision, body)  # 5
         call = services.providers.call(decision.models, body, trace_id=record.trace.trace_id)
         record.calling(call)
         async with call:  # 6
-            received = record.receive(call)
-            async for chunks in filter_answer(preset, services.redactor, redacted, received):
+            async for chunks in call.answer:
+                record.received(chunks)
                 if restored := answer.feed(chunks):  # 8
                     yield restored
         last = await answer.close()
@@ -173,9 +172,9 @@ async def reserve(
     return body | {MAX_TOKENS: paid}
 
 
-async def answer_for(services: Services, request: ChatRequest, redacted: Redacted) -> Answer:
-    """Return how the answer leaves (step 8): restored, and checked if the app asked for a structure."""
-    answer = plain_answer(redacted)
+async def answer_for(services: Services, preset: Preset, request: ChatRequest, redacted: Redacted) -> Answer:
+    """Return how the answer leaves (step 8): filtered, restored, and checked if the app asked for a structure."""
+    answer = filtered(plain_answer(redacted), preset, services.redactor, redacted)
     if STRUCTURE not in request.parameters:
         return answer
     return await structured(answer, request, services.schemas)

@@ -8,7 +8,6 @@ trace, if there is one, says what to settle: ledger and traces agree after every
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from dataclasses import asdict
 from datetime import datetime
@@ -124,7 +123,8 @@ class Record(AbstractAsyncContextManager["Record"]):
 
     def __init__(self, recorder: Recorder, endpoint: str) -> None:
         self._recorder = recorder
-        self._started = recorder.clock.ticks()
+        self._ticks = recorder.clock.ticks
+        self._started = self._ticks()
         now = recorder.clock.now()
         self.trace = Trace(recorder.trace_ids.new(now), now, endpoint)
         self.standings: tuple[Standing, ...] = ()
@@ -204,13 +204,11 @@ class Record(AbstractAsyncContextManager["Record"]):
         """Step 6 begins; `call` knows at any time which model it is at, and whether a provider was reached."""
         self._call = call
 
-    async def receive(self, call: Call) -> AsyncIterator[list[JsonObject]]:
-        """Yield the chunks of a call as they come, or its whole completion, and keep them as the provider sent them."""
-        async for chunks in call.answer:
-            if not self._chunks and self.trace.stream:
-                self.trace.first_token_ms = self.elapsed_ms()
-            self._chunks += chunks
-            yield chunks
+    def received(self, chunks: list[JsonObject]) -> None:
+        """Keep what came of the answer, chunks or a whole completion, as the provider sent it."""
+        if not self._chunks and self.trace.stream:
+            self.trace.first_token_ms = self.elapsed_ms()
+        self._chunks += chunks
 
     async def answered(self) -> None:
         """Steps 6 and 8 are done: settle, and write the trace before the answer is complete for the app."""
@@ -284,9 +282,11 @@ class Record(AbstractAsyncContextManager["Record"]):
         owed = self._used(call, held)
         usage = owed.usage
         if owed.basis != "held":
-            self._owed = Amount(1, usage.total_tokens, usage.cost_nano_usd(model.price))
-            trace.service_tier, trace.price_rate = usage.service_tier, usage.rates_at(model.price)[0]
-        trace.decision = trace.decision | owed.note
+            trace.service_tier = usage.service_tier
+            trace.price_rate, rates = usage.rates_at(model.price)
+            self._owed = Amount(1, usage.total_tokens, usage.cost_at(rates))
+        if owed.note:
+            trace.decision = trace.decision | owed.note
         trace.cost_basis = owed.basis
         trace.input_tokens, trace.output_tokens = usage.input_tokens, usage.output_tokens
         trace.cached_tokens, trace.reasoning_tokens = usage.cached_tokens, usage.reasoning_tokens
@@ -348,11 +348,11 @@ class Record(AbstractAsyncContextManager["Record"]):
             self.trace.response = await redactor.redact_answer(self._chunks[0], vault)
 
     def _step(self, name: str) -> None:
-        self.trace.steps[name] = (self._recorder.clock.ticks() - self._started) // 1000
+        self.trace.steps[name] = (self._ticks() - self._started) // 1000
 
     def elapsed_ms(self) -> float:
         """Return the milliseconds since the request came in."""
-        return (self._recorder.clock.ticks() - self._started) / _MILLION
+        return (self._ticks() - self._started) / _MILLION
 
 
 async def _shielded(finishing: "asyncio.Task[None] | None") -> None:

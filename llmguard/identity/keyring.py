@@ -19,6 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import NamedTuple
 
 from llmguard.domain.catalog import KeyScope
 from llmguard.domain.clock import Clock
@@ -43,8 +44,7 @@ _NOBODY = Secret(bytes(32), "", "", None, None, None)
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Credential:
+class Credential(NamedTuple):
     """Whose key it was: the app's name, and the key's id for the trace."""
 
     app: str
@@ -105,7 +105,7 @@ class Keyring:
         key_text = _bearer(authorization)
         if key_text.startswith(_TOKEN):
             return self._of_token(key_text)
-        secret = self.look_up(key_text)
+        secret = self._find(key_text)
         if secret is None:
             raise _unknown(key_text)
         now = self._clock.now()
@@ -136,6 +136,9 @@ class Keyring:
             Fault: `ledger_unavailable`, when the keys in memory can no longer be trusted.
         """
         self._check_freshness()
+        return self._find(key_text)
+
+    def _find(self, key_text: str) -> Secret | None:
         for digest_key in self._digest_keys:
             found = self._known(key_digest(key_text, digest_key))
             if found is not None:

@@ -67,7 +67,7 @@ def in_scope(caller: Caller, endpoint: str, registry: Registry) -> Caller:
             hint=f"Call one of these, or {_ASK}",
         )
     if scope.environment == "sandbox" and caller.app.status == "approved":
-        return replace(caller, app=replace(caller.app, status="sandbox"))
+        return caller._replace(app=replace(caller.app, status="sandbox"))
     return caller
 
 

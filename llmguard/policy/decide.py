@@ -6,9 +6,9 @@ the request. The CoE's own rules, in `judge.py`, come after them.
 
 import re
 from collections.abc import Callable, Collection, Container, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date
-from typing import Any
+from typing import Any, NamedTuple
 
 from llmguard.domain.catalog import App, Model, Preset
 from llmguard.domain.chat import ChatRequest, JsonObject
@@ -66,8 +66,7 @@ class Objection:
         return reason
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(NamedTuple):
     """What was decided about a request.
 
     Attributes:
@@ -83,7 +82,7 @@ class Decision:
     adjusted: tuple[str, ...]
     models: tuple[Model, ...]
     objections: tuple[Objection, ...]
-    asked: JsonObject = field(default_factory=dict)
+    asked: JsonObject | None = None
 
     def as_json(self) -> JsonObject:
         """Return it as the trace keeps it: the outcome with all reasons."""
@@ -96,11 +95,7 @@ class Decision:
         }
 
     def enforce(self) -> None:
-        """Raise the refusal with all reasons, if there is any.
-
-        Raises:
-            Refusal: its code is that of the first reason; the message names them all.
-        """
+        """Raise the refusal with all reasons, if there is any: see `refuse`."""
         refuse(self.objections)
 
 
@@ -166,7 +161,7 @@ def decide(app: App, preset: Preset, request: ChatRequest) -> Decision:
     parameters = settled.parameters
     if MAX_TOKENS not in parameters and request.inputs is None:
         parameters[MAX_TOKENS] = default_output_tokens(preset)
-    asked = keepable(request.parameters) if objections else {}
+    asked = keepable(request.parameters) if objections else None
     return Decision(parameters, settled.adjusted, allowed_models(app, preset), tuple(objections), asked)
 
 
@@ -226,25 +221,24 @@ def _kinds(part: dict[str, Any]) -> Iterator[str]:
 
 def app_objections(app: App, today: date) -> Iterator[Objection]:
     """Yield what stands against the app as a whole."""
-    owner = f"{app.owner}, who owns the app" if app.owner and app.has_owner else "whoever built the app"
     if app.contained_at is not None:
         yield Objection(
             "app_suspended",
             f"The app {app.name} was stopped on {app.contained_at:%d %B %Y at %H:%M} UTC.",
-            f"Ask {owner}, or the CoE what happened. Only the CoE can start it again.",
+            f"Ask {_who_knows(app)}, or the CoE what happened. Only the CoE can start it again.",
         )
     elif app.status == "suspended":
         yield Objection(
             "app_suspended",
             f"The app {app.name} is suspended in the catalog.",
-            f"Ask {owner}, or the CoE what happened to it.",
+            f"Ask {_who_knows(app)}, or the CoE what happened to it.",
         )
     elif app.status in ("draft", "retired"):
         instead = f" Use instead: {app.instead}." if app.instead else ""
         yield Objection(
             "app_not_approved",
             f"The app {app.name} is {app.status} in the catalog.{instead}",
-            f"Ask the CoE to approve it, or {owner}, what happened to it.",
+            f"Ask the CoE to approve it, or {_who_knows(app)}, what happened to it.",
         )
     if not app.has_owner:
         yield Objection(
@@ -254,6 +248,10 @@ def app_objections(app: App, today: date) -> Iterator[Objection]:
         )
     if app.last_day is not None and app.last_day < today:
         yield _ended(app, app.last_day)
+
+
+def _who_knows(app: App) -> str:
+    return f"{app.owner}, who owns the app" if app.owner and app.has_owner else "whoever built the app"
 
 
 def _ended(app: App, last_day: date) -> Objection:
@@ -355,7 +353,6 @@ def asked_facts(request: ChatRequest, presets: Container[str], words: Container[
         words: texts and figures of the registry that a rule compares with; others are not repeated.
     """
     model = _MODEL.fullmatch(request.model)
-    facts: JsonObject = {"model": request.model if model and model[1] in presets else None}
     tools: dict[str, list[str]] = {}
     for parameter, name in () if TOOL_PARAMETERS.isdisjoint(request.parameters) else tool_names(request.parameters):
         tools.setdefault(parameter, []).append(name if name in words else "?")
@@ -368,8 +365,15 @@ def asked_facts(request: ChatRequest, presets: Container[str], words: Container[
         for index, message in enumerate(request.messages)
         if isinstance(content := message.get("content"), list) and (kinds := _beyond_text(content))
     }
-    more = {"spoken": dict(request.spoken), "parts": beyond, "inputs": request.inputs is not None}
-    return facts | {"parameters": parameters} | {name: value for name, value in more.items() if value}
+    known = request.model if model and model[1] in presets else None
+    facts: JsonObject = {"model": known, "parameters": parameters}
+    if request.spoken:
+        facts["spoken"] = dict(request.spoken)
+    if beyond:
+        facts["parts"] = beyond
+    if request.inputs is not None:
+        facts["inputs"] = True
+    return facts
 
 
 def _tools_without_text(parameter: str, names: list[str]) -> Any:

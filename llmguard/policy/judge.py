@@ -10,7 +10,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from zoneinfo import ZoneInfo
 
 from llmguard.domain.catalog import App, JsonScalar, PolicySettings, Preset, Registry
@@ -19,6 +19,7 @@ from llmguard.domain.clock import Clock
 from llmguard.policy.decide import POLICY_DIGEST, Objection, asked_facts, media_in, refuse
 from llmguard.policy.evaluator import Evaluator, NoVerdict, RemoteOpa
 from llmguard.policy.facts import RequestFacts, input_document
+from llmguard.policy.parameters import TOOL_PARAMETERS
 from llmguard.policy.rego_files import RuleSet
 
 _REMEMBERED: Final = 4096
@@ -36,8 +37,7 @@ _ASK: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(NamedTuple):
     """What the rules say about some facts.
 
     Attributes:
@@ -51,8 +51,7 @@ class Verdict:
     is_whole: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Judgement:
+class Judgement(NamedTuple):
     """A verdict on one request, with what the trace keeps of it."""
 
     verdict: Verdict
@@ -65,8 +64,11 @@ class Judgement:
         """Return what the trace's decision gains; `facts` are those that it has already."""
         seen = self.facts
         more: JsonObject = {"messages": seen.messages, "characters": seen.characters}
-        more |= {name: value for name in ("images", "audio", "files") if (value := getattr(seen, name))}
-        more |= {"tools": list(seen.tools)} if seen.tools else {}
+        for name in ("images", "audio", "files"):
+            if value := getattr(seen, name):
+                more[name] = value
+        if seen.tools:
+            more["tools"] = list(seen.tools)
         decision: JsonObject = {"facts": facts | {"seen": more}}
         if self.has_rules:
             reasons = list(self.verdict.notes)
@@ -223,19 +225,22 @@ def request_facts(request: ChatRequest, entities: Mapping[str, int]) -> RequestF
                     media[medium] = media.get(medium, 0) + 1
     for text in request.inputs or ():
         characters += len(text)
-    brought = (request.parameters.get(name) for name in ("tools", "functions"))
-    tools = [tool for listed in brought if isinstance(listed, list) for tool in listed]
     return RequestFacts(
         request.endpoint,
         request.stream,
-        tuple(sorted({*map(_tool_name, tools)})),
+        () if TOOL_PARAMETERS.isdisjoint(request.parameters) else _tool_names(request.parameters),
         rounded_up(media.get("images", 0)),
         rounded_up(media.get("audio", 0)),
         rounded_up(media.get("files", 0)),
         rounded_up(len(request.messages) or len(request.inputs or ())),
         rounded_up(characters),
-        tuple(sorted((kind, rounded_up(count)) for kind, count in entities.items())),
+        tuple(sorted([(kind, rounded_up(count)) for kind, count in entities.items()])),
     )
+
+
+def _tool_names(parameters: JsonObject) -> tuple[str, ...]:
+    brought = [parameters.get(name) for name in ("tools", "functions")]
+    return tuple(sorted({_tool_name(tool) for listed in brought if isinstance(listed, list) for tool in listed}))
 
 
 def _tool_name(tool: Any) -> str:  # Any: what the app sent

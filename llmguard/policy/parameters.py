@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from llmguard.domain.catalog import JsonScalar, ParameterRule, Preset
 from llmguard.domain.chat import JsonObject
@@ -59,8 +59,7 @@ class Violation:
     hint: str
 
 
-@dataclass(frozen=True, slots=True)
-class Settled:
+class Settled(NamedTuple):
     """The parameters that go to the provider, what was changed on the way, and what stands against the request."""
 
     parameters: JsonObject
@@ -102,15 +101,15 @@ def settle_parameters(preset: Preset, asked: JsonObject, spoken: Mapping[str, st
             if not asks_nothing(name, value):
                 violations.append(_not_named(preset, words.get(name, name)))
             continue
-        outcome = _apply(rule, value)
-        if outcome.problem is None:
-            parameters[rule_name] = outcome.value
-        elif preset.on_violation == "clamp" and outcome.clamped is not None:
-            parameters[rule_name] = outcome.clamped
+        problem = _problem(rule, value)
+        if problem is None:
+            parameters[rule_name] = value
+        elif preset.on_violation == "clamp" and problem.clamped is not None:
+            parameters[rule_name] = problem.clamped
             adjusted.append(words.get(name, name))
         else:
             word = words.get(name, name)
-            violations.append(Violation(word, f"{outcome.problem} (preset {preset.id})", _hint(preset, word, rule)))
+            violations.append(Violation(word, f"{problem.words} (preset {preset.id})", _hint(preset, word, rule)))
     _fill_defaults(rules, parameters)
     return Settled(parameters, tuple(adjusted), tuple(violations))
 
@@ -194,10 +193,8 @@ def _name_of(tool: Any) -> str:
     return str(kind) if set(tool) == {"type"} else ""
 
 
-@dataclass(frozen=True, slots=True)
-class _Outcome:
-    value: Any = None  # any JSON value that the app sent
-    problem: str | None = None
+class _Problem(NamedTuple):
+    words: str
     clamped: JsonScalar | None = None  # the nearest allowed value, where there is one
 
 
@@ -206,30 +203,31 @@ def _is_state(preset: Preset, name: str) -> bool:
     return name == PREVIOUS_RESPONSE or (name == "store" and preset.provider_state == "allowed")
 
 
-def _apply(rule: ParameterRule, value: Any) -> _Outcome:
+def _problem(rule: ParameterRule, value: Any) -> _Problem | None:
+    """Return why a rule does not allow a value; None if it does."""
     if rule.fixed is not None:
         if _same(value, rule.fixed):
-            return _Outcome(value)
-        return _Outcome(problem=f"it is fixed at {rule.fixed!r}, and {_shown(value)} was asked", clamped=rule.fixed)
+            return None
+        return _Problem(f"it is fixed at {rule.fixed!r}, and {_shown(value)} was asked", rule.fixed)
     if rule.allowed is not None:
         if any(_same(value, choice) for choice in rule.allowed):
-            return _Outcome(value)
+            return None
         choices = ", ".join(repr(choice) for choice in rule.allowed)
-        return _Outcome(problem=f"it may be one of {choices}, and {_shown(value)} was asked", clamped=rule.default)
-    if rule.minimum is None and rule.maximum is None:
-        return _Outcome(value)
-    return _apply_range(rule, value)
+        return _Problem(f"it may be one of {choices}, and {_shown(value)} was asked", rule.default)
+    return _out_of_range(rule, value)
 
 
-def _apply_range(rule: ParameterRule, value: Any) -> _Outcome:
-    limits = _range_words(rule)
+def _out_of_range(rule: ParameterRule, value: Any) -> _Problem | None:
+    lowest, highest = rule.minimum, rule.maximum
+    if lowest is None and highest is None:
+        return None
     if isinstance(value, bool) or not isinstance(value, int | float) or value != value:  # noqa: PLR0124 - NaN
-        return _Outcome(problem=f"it must be a number {limits}, and {_shown(value)} was asked")
-    if rule.minimum is not None and value < rule.minimum:
-        return _Outcome(problem=f"it may be {limits}, and {_shown(value)} was asked", clamped=_like(rule.minimum))
-    if rule.maximum is not None and value > rule.maximum:
-        return _Outcome(problem=f"it may be {limits}, and {_shown(value)} was asked", clamped=_like(rule.maximum))
-    return _Outcome(value)
+        return _Problem(f"it must be a number {_range_words(rule)}, and {_shown(value)} was asked")
+    if lowest is not None and value < lowest:
+        return _Problem(f"it may be {_range_words(rule)}, and {_shown(value)} was asked", _like(lowest))
+    if highest is not None and value > highest:
+        return _Problem(f"it may be {_range_words(rule)}, and {_shown(value)} was asked", _like(highest))
+    return None
 
 
 def _fill_defaults(rules: Mapping[str, ParameterRule], parameters: JsonObject) -> None:

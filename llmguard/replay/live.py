@@ -213,8 +213,8 @@ async def _send(parts: Parts, record: Record, planned: Plan, account: App) -> No
         call = parts.providers.call(decision.models, body, trace_id=record.trace.trace_id)
         record.calling(call)
         async with call:
-            async for _ in record.receive(call):
-                pass
+            async for chunks in call.answer:
+                record.received(chunks)
         await record.answered()
 
 

@@ -81,14 +81,14 @@ def plan(stored: Stored, choice: Choice, registry: Registry, accepted: AcceptedR
     if chosen is None:
         parameters, changed = _changed(request.parameters, choice)
         decision = Decision(parameters, changed, (model,), ())
-        asked = replace(request, parameters=parameters)
+        asked = request._replace(parameters=parameters)
         return Plan(stored.trace_id, app, asked, then, decision, redacted_by, entities)
     preset = replace(chosen, model=model, fallbacks=())
-    asked = replace(without_defaults(request, then), model=preset.name)
+    asked = without_defaults(request, then)._replace(model=preset.name)
     decision = decide(app, preset, asked)
     parameters, changed = _changed(decision.parameters, choice)
-    decision = replace(decision, parameters=parameters, adjusted=(*decision.adjusted, *changed), models=(model,))
-    asked = replace(asked, parameters=parameters)
+    decision = decision._replace(parameters=parameters, adjusted=(*decision.adjusted, *changed), models=(model,))
+    asked = asked._replace(parameters=parameters)
     return Plan(stored.trace_id, app, asked, preset, decision, redacted_by, entities)
 
 
@@ -106,9 +106,9 @@ def plan_case(case: Case, registry: Registry, today: date) -> Plan:
     preset = replace(preset, fallbacks=())
     check_model(app, preset.model, registry, today=today, wants_vectors=case.request.inputs is not None)
     request = request_of(case)
-    decision = replace(decide(app, preset, request), models=(preset.model,))
+    decision = decide(app, preset, request)._replace(models=(preset.model,))
     hidden = Counter(kind for _, _, kind in placeholders_in(msgspec.json.encode(case.request).decode()))
-    asked = replace(request, parameters=decision.parameters)
+    asked = request._replace(parameters=decision.parameters)
     return Plan(case.trace, app, asked, preset, decision, None, hidden)
 
 

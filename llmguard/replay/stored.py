@@ -141,7 +141,7 @@ def without_defaults(request: ChatRequest, preset: Preset) -> ChatRequest:
     }
     filled.setdefault(MAX_TOKENS, default_output_tokens(preset))
     left = {name: value for name, value in request.parameters.items() if filled.get(name, _NOTHING) != value}
-    return replace(request, parameters=left)
+    return request._replace(parameters=left)
 
 
 _NOTHING: Final = object()

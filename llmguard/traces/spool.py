@@ -110,7 +110,8 @@ class Spool:
             Fault: (`overloaded`) the last trace could not be written, the disk is nearly full, or the ingester is too
                 far behind. Disk and backlog are looked at once a second.
         """
-        self._flush()
+        if self._held:
+            self._flush()
         if self._held:
             raise _unstored("the disk takes none")
         now = self._clock.ticks()

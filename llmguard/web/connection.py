@@ -3,11 +3,11 @@
 import asyncio
 import zlib
 from collections import Counter, deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from starlette.types import Receive, Scope
+from starlette.types import Receive
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from llmguard.domain.eager import Begun
@@ -66,7 +66,7 @@ class HungUpError(Exception):
     """The client closed the connection before its request was complete, or does not read what it is answered."""
 
 
-async def read_body(scope: Scope, receive: Receive) -> bytes:
+async def read_body(headers: Mapping[bytes, bytes], receive: Receive) -> bytes:
     """Return the whole body, unpacked if it came packed with gzip.
 
     Raises:
@@ -74,8 +74,8 @@ async def read_body(scope: Scope, receive: Receive) -> bytes:
             when it does not arrive or cannot be unpacked.
         HungUpError: the client went away.
     """
-    headers = dict(scope["headers"])
-    unpack = _unpacker(headers.get(b"content-encoding", b"identity"))
+    encoding = headers.get(b"content-encoding")
+    unpack = bytes if encoding is None else _unpacker(encoding)
     announced = headers.get(b"content-length", b"0")
     if announced.isdigit() and int(announced) > MOST_BODY_BYTES:
         raise _too_large()
@@ -234,7 +234,7 @@ class Slots:
 
     def _let_in(self) -> None:
         """Let as many in of those who wait as there is room for."""
-        while self._is_room():
+        while self._queues and self._is_room():
             app = next((app for app in self._queues if self._is_room_for(app)), None)
             if app is None:
                 return

@@ -5,7 +5,7 @@ A handler parses, calls one function, and presents. Nothing here decides.
 
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -66,18 +66,18 @@ class Governed:
             await door.refuse(refusal, _CLOSE if self._slots.is_crowded and door.has_all() else None)
             return
         try:
-            with suppress(HungUpError):  # whoever reads nothing any more
-                await self._serve(door, credential, scope, receive)
+            await self._serve(door, credential, receive)
+        except HungUpError:
+            pass  # nobody is there, or whoever is reads nothing any more
         finally:
             self._slots.give(credential.app)
 
-    async def _serve(self, door: "_Door", credential: Credential, scope: Scope, receive: Receive) -> None:
+    async def _serve(self, door: "_Door", credential: Credential, receive: Receive) -> None:
         services = self._services
         try:
-            body = await read_body(scope, receive)
-            claim = await self._claim(door, credential.app, body, receive)
-        except HungUpError:
-            return  # nobody is there, and nothing was asked
+            body = await read_body(door.headers, receive)
+            key = door.header(b"idempotency-key")
+            claim = None if key is None else await self._claim(credential.app, key, body, receive)
         except GuardError as refusal:
             await door.refuse(refusal)
             return
@@ -108,11 +108,8 @@ class Governed:
             if claim is not None:
                 claim.give_up()
 
-    async def _claim(self, door: "_Door", app: str, body: bytes, receive: Receive) -> Claim | KeptAnswer | None:
+    async def _claim(self, app: str, key: str, body: bytes, receive: Receive) -> Claim | KeptAnswer:
         """Return the right to answer a request that can be repeated, or the answer that it got before."""
-        key = door.header(b"idempotency-key")
-        if key is None:
-            return None
         claimed: Claim | KeptAnswer | None = None
         async with HangUp(receive) as hang_up:
             hang_up.watch()
@@ -217,7 +214,7 @@ class _Door:
         self._services = services
         self._scope = scope
         self._send = send
-        self._headers: dict[bytes, bytes] = dict(scope["headers"])
+        self.headers: dict[bytes, bytes] = dict(scope["headers"])
         self.authorization = self._authorization()
         self._started = False
         self.claim: Claim | None = None  # then what is sent is kept for whoever repeats the request
@@ -230,7 +227,7 @@ class _Door:
 
     def header(self, name: bytes) -> str | None:
         """Return a request header, or None."""
-        value = self._headers.get(name)
+        value = self.headers.get(name)
         return value.decode("latin-1") if value is not None else None
 
     def has_all(self) -> bool:
@@ -238,7 +235,7 @@ class _Door:
 
         Trap: a connection that is closed while more comes is reset, and the answer may get lost.
         """
-        length = self._headers.get(b"content-length", b"")
+        length = self.headers.get(b"content-length", b"")
         return length.isdigit() and int(length) <= READ_AT_ONCE
 
     def _authorization(self) -> str | None:
@@ -253,13 +250,13 @@ class _Door:
         """Send a governed answer: whole or as a stream, or the error that ended it."""
         self._broken = exchange.broken
         try:
-            async for came in self._as_they_come(answers):
-                if not self.record.trace.stream:
+            while (came := await self._next(answers)) is not None:
+                if self.record.trace.stream:
+                    self._note(exchange.events(came))
+                else:
                     content = encode_json(exchange.whole(came[0]))
                     await self._keep(_JSON, content)
                     await self._send_whole(200, _JSON, content)
-                else:
-                    self._note(exchange.events(came))
             if self.record.trace.stream:
                 last = exchange.end()
                 await self._keep(_EVENT_STREAM, bytes(self._kept + last))
@@ -277,31 +274,25 @@ class _Door:
         if self.claim is not None and len(self._kept) <= LARGEST_ANSWER_BYTES:
             self._kept += said
 
-    async def _as_they_come(
-        self, answers: AsyncGenerator[list[JsonObject], None]
-    ) -> AsyncGenerator[list[JsonObject], None]:
-        """Yield what comes; whenever more is not there yet, send first what was said.
+    async def _next(self, answers: AsyncGenerator[list[JsonObject], None]) -> list[JsonObject] | None:
+        """Return what comes next, None at the end; if it is not there yet, send first what was said.
 
         Trap: nothing else may be awaited while a next part is begun. A cancellation would end that wait and not the
         generator's, which could never be closed again: its hold would stay, and no trace be written.
         """
-        while True:
-            coming = Begun(anext(answers, None))
-            if not coming.done or len(self._said) >= _SAID_AT_ONCE:
-                self._delivery.begin(self._say())
-            came = coming.result if coming.done else await coming
-            await self._delivery.taken()
-            if came is None:
-                return
-            yield came
+        coming = Begun(anext(answers, None))
+        if self._said and (not coming.done or len(self._said) >= _SAID_AT_ONCE):
+            self._delivery.begin(self._say())
+        came = coming.result if coming.done else await coming
+        await self._delivery.taken()
+        return came
 
     async def _say(self) -> None:
         """Send what is said of a stream."""
-        if self._said:
-            if not self._started:
-                await self._start(200, _EVENT_STREAM)
-            said, self._said = bytes(self._said), bytearray()
-            await self._send({"type": "http.response.body", "body": said, "more_body": True})
+        if not self._started:
+            await self._start(200, _EVENT_STREAM)
+        said, self._said = bytes(self._said), bytearray()
+        await self._send({"type": "http.response.body", "body": said, "more_body": True})
 
     async def fail(self, error: Exception, headers: Headers | None = None) -> None:
         """Answer with an error; a bug is said to be one, without its details."""
@@ -357,17 +348,17 @@ class _Door:
             _log.error("the answer of trace %s cannot be repeated: %s", self.record.trace.trace_id, fault.message)
 
     async def _send_whole(self, status: int, headers: Headers, content: bytes) -> None:
-        async def send() -> None:
-            await self._start(status, [*headers, (b"content-length", str(len(content)).encode())])
-            await self._send({"type": "http.response.body", "body": content})
-
-        self._delivery.begin(send())
+        self._delivery.begin(self._answer_whole(status, headers, content))
         await self._delivery.taken()
+
+    async def _answer_whole(self, status: int, headers: Headers, content: bytes) -> None:
+        await self._start(status, [*headers, (b"content-length", b"%d" % len(content))])
+        await self._send({"type": "http.response.body", "body": content})
 
     async def _start(self, status: int, headers: Headers) -> None:
         self._started = True
-        own = answer_headers(self.record, self._headers.get(b"x-request-id"))
-        cors = cors_headers(self.record.app, self._headers.get(b"origin"))
+        own = answer_headers(self.record, self.headers.get(b"x-request-id"))
+        cors = cors_headers(self.record.app, self.headers.get(b"origin"))
         await self._send({"type": "http.response.start", "status": status, "headers": headers + own + cors})
 
     async def _end_stream(self, last: bytes) -> None:
@@ -382,7 +373,7 @@ class _Door:
         await self._delivery.taken()
 
     def _why(self) -> str:
-        return why_address(self._scope["scheme"], self._headers.get(b"host"), self.record.trace.trace_id)
+        return why_address(self._scope["scheme"], self.headers.get(b"host"), self.record.trace.trace_id)
 
     def _report_hint(self) -> str:
         return f"Try again; if it stays, report the trace id {self.record.trace.trace_id} to whoever runs llmguard."

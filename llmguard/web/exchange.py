@@ -5,16 +5,14 @@ translates what came in, and back what goes out, so that every endpoint passes t
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from llmguard.domain.chat import ChatRequest, JsonObject
 from llmguard.providers.tokens import TokenCounter
 from llmguard.web.response_ids import ResponseIds
 
 
-@dataclass(frozen=True, slots=True)
-class Arrival:
+class Arrival(NamedTuple):
     """What a request brings: its body, its trace, whose it is, and what reads tokens and ids in it."""
 
     body: bytes

@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime, time, timedelta
 from email.utils import format_datetime
 
@@ -47,10 +48,11 @@ def answer_headers(record: Record, request_id: bytes | None) -> Headers:
     if trace.entities:
         counts = ",".join(f"{kind}={count}" for kind, count in sorted(trace.entities.items()))
         headers.append((b"x-llmguard-redactions", counts.encode()))
-    headers += _rate_limit_headers(record)
+    now = record.now()
+    headers += _rate_limit_headers(record.standings, now)
     if record.app is not None:
-        headers += end_headers(record.app, record.now())
-    headers.append((b"openai-processing-ms", str(round(record.elapsed_ms())).encode()))
+        headers += end_headers(record.app, now)
+    headers.append((b"openai-processing-ms", b"%d" % round(record.elapsed_ms())))
     return headers
 
 
@@ -112,21 +114,21 @@ def cors_headers(app: App | None, origin: bytes | None) -> Headers:
     ]
 
 
-def _rate_limit_headers(record: Record) -> Headers:
+def _rate_limit_headers(standings: Sequence[Standing], now: datetime) -> Headers:
     """Return the tightest limit of each kind over all scopes: the app's, its owner's and its cost center's."""
-    tightest: dict[bytes, Standing] = {}
-    for standing in record.standings:
+    tightest: dict[bytes, tuple[int, Standing]] = {}
+    for standing in standings:
         kind = _LIMIT_KINDS.get(standing.name)
-        if kind is not None and (kind not in tightest or standing.left < tightest[kind].left):
-            tightest[kind] = standing
-    now = record.now()
-    return [header for kind in sorted(tightest) for header in _standing_headers(kind, tightest[kind], now)]
-
-
-def _standing_headers(kind: bytes, standing: Standing, now: datetime) -> Headers:
-    wait = max(0, math.ceil((standing.resets_at - now).total_seconds()))
-    return [
-        (b"x-ratelimit-limit-" + kind, str(standing.limit).encode()),
-        (b"x-ratelimit-remaining-" + kind, str(standing.left).encode()),
-        (b"x-ratelimit-reset-" + kind, f"{wait}s".encode()),
-    ]
+        if kind is not None:
+            left = standing.left
+            if kind not in tightest or left < tightest[kind][0]:
+                tightest[kind] = left, standing
+    headers: Headers = []
+    for kind, (left, standing) in sorted(tightest.items()):
+        wait = max(0, math.ceil((standing.resets_at - now).total_seconds()))
+        headers += [
+            (b"x-ratelimit-limit-" + kind, b"%d" % standing.limit),
+            (b"x-ratelimit-remaining-" + kind, b"%d" % left),
+            (b"x-ratelimit-reset-" + kind, b"%ds" % wait),
+        ]
+    return headers

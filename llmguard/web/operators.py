@@ -233,7 +233,7 @@ async def read_json(request: Request, kind: type[Body]) -> Body:
     try:
         if _is_form(request):  # read already, and waited for in vain
             raise msgspec.DecodeError
-        return msgspec.json.decode(await read_body(request.scope, request.receive) or b"{}", type=kind)
+        return msgspec.json.decode(await read_body(dict(request.scope["headers"]), request.receive) or b"{}", type=kind)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, HungUpError):
         fields = ", ".join(kind.__struct_fields__)
         raise OperatorRefused(

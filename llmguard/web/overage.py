@@ -66,7 +66,7 @@ class RequestOverage:
 
 async def _read(scope: Scope, receive: Receive) -> _Body:
     try:
-        return msgspec.json.decode(await read_body(scope, receive), type=_Body)
+        return msgspec.json.decode(await read_body(dict(scope["headers"]), receive), type=_Body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, HungUpError):  # their words may quote the body
         raise invalid("The body is not a request for more quota.", _HINT) from None
 

@@ -235,26 +235,26 @@ def _messages(messages: Any) -> list[JsonObject]:
     if len(messages) > _MOST_MESSAGES:
         raise invalid("messages", f"`messages` holds more than {_MOST_MESSAGES}", "Leave the oldest out.")
     for index, message in enumerate(messages):
-        _check_message(f"messages[{index}]", message)
+        _check_message(index, message)
     return messages
 
 
-def _check_message(place: str, message: Any) -> None:
+def _check_message(index: int, message: Any) -> None:
     role = message.get("role") if isinstance(message, dict) else None
     if not isinstance(role, str) or role not in _ROLES:
-        roles = ", ".join(sorted(_ROLES))
+        place, roles = f"messages[{index}]", ", ".join(sorted(_ROLES))
         raise invalid(place, f"{place} must be an object with a `role`, one of {roles}", "Correct the message.")
     content = message.get("content")
     if isinstance(content, list):
         if not all(map(_is_part, content)):
+            place = f"messages[{index}]"
             words = f"{place}.content holds a part without a `type`, or whose `text` is no string"
             raise invalid(place, words, 'Send {"type": "text", "text": "…"}.')
     elif not (content is None or isinstance(content, str)):
-        raise invalid(
-            f"{place}.content", f"{place}.content must be a string or a list of parts", "Correct the message."
-        )
+        place = f"messages[{index}].content"
+        raise invalid(place, f"{place} must be a string or a list of parts", "Correct the message.")
     if "tool_calls" in message:
-        check_objects(f"{place}.tool_calls", message["tool_calls"])
+        check_objects(f"messages[{index}].tool_calls", message["tool_calls"])
 
 
 def _is_part(part: Any) -> bool:

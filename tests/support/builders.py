@@ -79,7 +79,7 @@ def an_app(**changes):
 
 def a_chat_request(*texts, **changes):
     messages = [{"role": "user", "content": text} for text in texts or ("Hello",)]
-    facts = {"endpoint": "/v1/chat/completions", "model": "summarise", "messages": messages}
+    facts = {"endpoint": "/v1/chat/completions", "model": "summarise", "messages": messages, "parameters": {}}
     return ChatRequest(**(facts | changes))
 
 
