@@ -25,17 +25,30 @@ _LONGEST_WAIT_SECONDS = 4.0
 _BEGUN_A_ROUND = 8  # 10 ms of work; `serve` lets four times as many connections in meanwhile
 _LONGEST_UNREAD_SECONDS = 60  # that what is sent may wait until the client has read enough of what was sent before
 _LEFT_TO_OTHERS = 4  # one slot of so many is never had by an app that has all the others
+_GO_ON = b"HTTP/1.1 100 "  # no answer: the client waits for it before it sends the body
 _WAITING_A_SLOT = 8  # so many requests may wait for each one that is served; a connection of each is all they cost
 
 
 class Connection(HttpToolsProtocol):
-    """uvicorn's connection, except that requests are turned away here while nobody else may even wait.
+    """uvicorn's connection, except that the head of an answer leaves with its body, and that requests are turned away.
 
-    Nothing else is made for them: their body is read, as it is short, and dropped, and with its last byte they have
-    their answer. Trap: a connection that is closed while more comes is reset, and the answer may be lost.
+    They are while nobody else may even wait. Nothing else is made for them: their body is read, as it is short, and
+    dropped, and with its last byte they have their answer. Trap: a connection that is closed while more comes is reset,
+    and the answer may be lost.
     """
 
+    _heads: "_HeldHeads"
     _refusal: bytes | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn has it
+        """Begin to serve a client."""
+        super().connection_made(transport)
+        self.transport = self._heads = _HeldHeads(transport)
+
+    def on_response_complete(self) -> None:
+        """End an answer."""
+        self._heads.end_answer()
+        super().on_response_complete()
 
     def on_headers_complete(self) -> None:
         """Take a request, or turn it away."""
@@ -60,6 +73,43 @@ class Connection(HttpToolsProtocol):
         elif not self.transport.is_closing():
             self.transport.write(self._refusal)
             self.transport.close()
+
+
+class _HeldHeads(asyncio.Transport):
+    """A transport that holds the first that is written of an answer until there is more: the client wakes up once."""
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        super().__init__()
+        self._transport = transport
+        self._head = b""
+        self._is_begun = False
+
+    def write(self, data: bytes) -> None:  # type: ignore[override] # what uvicorn writes
+        """Write it, or hold it if an answer begins with it."""
+        if self._is_begun:
+            self._transport.write(data)
+        elif self._head:
+            self._is_begun = True
+            self._transport.writelines((self._head, data))
+        elif data.startswith(_GO_ON):
+            self._transport.write(data)
+        else:
+            self._head = data
+
+    def end_answer(self) -> None:
+        """Let go of a head that nothing followed; what is written next begins an answer."""
+        if self._head and not self._is_begun and not self._transport.is_closing():
+            self._transport.write(self._head)
+        self._head, self._is_begun = b"", False
+
+    def is_closing(self) -> bool:
+        """Return whether it is being closed."""
+        return self._transport.is_closing()
+
+    def close(self) -> None:
+        """Close it, once all is written."""
+        self.end_answer()
+        self._transport.close()
 
 
 class HungUpError(Exception):
