@@ -22,6 +22,7 @@ from llmguard.policy.rego_files import CheckedPolicies, PolicyFinding, RuleSet, 
 
 _POLL_SECONDS: Final = 0.5
 _SETTLE_SECONDS: Final = 0.05
+_STEP_MS: Final = 100  # watchfiles wakes a thread as often, which takes its turn from requests
 _LAST: Final = "last"
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 _logger = logging.getLogger(__name__)
@@ -148,7 +149,7 @@ class LivePolicies:
     async def _listen(self, done: asyncio.Event, wake: asyncio.Event) -> None:
         while not done.is_set():
             with suppress(OSError, RuntimeError):  # no folder, or no more watches: looking goes on
-                async for _ in watchfiles.awatch(self._folder, stop_event=done, step=20, debounce=100):
+                async for _ in watchfiles.awatch(self._folder, stop_event=done, step=_STEP_MS, debounce=200):
                     wake.set()
             await asyncio.sleep(_POLL_SECONDS)
 
@@ -193,7 +194,8 @@ def _gone(folder: Path) -> PolicyFinding:
 def _stamp(folder: Path) -> _Stamp:
     """Return names, times and sizes of the folder's rules."""
     try:
-        found = [(path.name, path.stat()) for path in sorted(folder.glob("*.rego"))] if folder.is_dir() else None
+        with os.scandir(folder) as entries:
+            found = [(entry.name, entry.stat()) for entry in entries if entry.name.endswith(".rego")]
     except OSError:
-        return ()
-    return None if found is None else tuple((name, stat.st_mtime_ns, stat.st_size) for name, stat in found)
+        return () if folder.is_dir() else None
+    return tuple(sorted((name, stat.st_mtime_ns, stat.st_size) for name, stat in found))

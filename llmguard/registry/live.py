@@ -17,6 +17,7 @@ from llmguard.registry.prices import PriceMap
 _POLL_SECONDS = 0.5  # the net below watchfiles: a change that it misses is still seen within a second
 _SETTLE_SECONDS = 0.05  # a file that changed this recently may still be in the middle of being written
 _SETTLE_ROUNDS = 10
+_STEP_MS = 100  # watchfiles wakes a thread as often, which takes its turn from requests
 
 _Stamp = tuple[int, int, int, int] | None  # device, inode, size and time of change; None: no file
 
@@ -95,7 +96,7 @@ class LiveRegistry:
         """Wake up on any change in the folder: editors replace files, and Kubernetes swaps a link beside them."""
         folders = {self._path.absolute().parent, self._path.resolve().parent}
         try:
-            async for _ in awatch(*folders, watch_filter=None, recursive=False, step=20, stop_event=done):
+            async for _ in awatch(*folders, watch_filter=None, recursive=False, step=_STEP_MS, stop_event=done):
                 self._wake.set()
         except (OSError, RuntimeError) as error:  # no more inotify watches, or the folder is gone
             _logger.warning("watching %s failed (%s); looking every %s s", self._file, error, _POLL_SECONDS)
