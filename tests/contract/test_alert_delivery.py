@@ -239,13 +239,13 @@ def test_two_processes_that_race_raise_each_threshold_once(tmp_path):
     for racer in racers:
         racer.start()
     for racer in racers:
-        racer.join(60)
+        racer.join(180)
 
     assert [racer.exitcode for racer in racers] == [0, 0]
     store = AlertStore(tmp_path / "state.db", SystemClock())
     queued = len(store.due())
     store.close()
-    raised = [told.get(timeout=10) for _ in range(queued)]
+    raised = [told.get(timeout=60) for _ in range(queued)]
     assert len(raised) == len(set(raised))
     assert 100 in raised
     assert told.empty()

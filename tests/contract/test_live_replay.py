@@ -69,7 +69,7 @@ def traced(served):
     def traced(text="Write to Anna Schmidt", **more):
         body = {"model": "summarise", "messages": [{"role": "user", "content": text}]} | more
         headers = {"authorization": f"Bearer {served.key}"}
-        answer = httpx.post(f"{served.base_url}/chat/completions", json=body, headers=headers)
+        answer = httpx.post(f"{served.base_url}/chat/completions", json=body, headers=headers, timeout=60)
         seq = served.reader.show(answer.headers["x-llmguard-trace-id"])["seq"]
         return read_stored(next(served.reader.export(limit=1, after_seq=seq - 1)))
 

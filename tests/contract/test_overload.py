@@ -35,7 +35,7 @@ def ask_at_once(served, count):
 
 
 def test_beyond_capacity_some_are_answered_and_the_others_refused(tmp_path, provider):
-    provider.script("delay=0.5")
+    provider.script("delay=2")  # long beside what callers need to be there
     with Served(tmp_path, registry=a_registry_at(provider.base_url), slots=Slots(2, wait_seconds=0.2)) as served:
         begun = time.monotonic()
         answers = ask_at_once(served, CALLERS)
@@ -49,12 +49,12 @@ def test_beyond_capacity_some_are_answered_and_the_others_refused(tmp_path, prov
     assert {headers["retry-after"] for headers, _ in refused} == {"1"}
     assert all("x-should-retry" not in headers for headers, _ in refused)
     assert len(provider.received) == 2 + CALLERS  # what was refused reached no provider
-    assert took < 5
+    assert took < 2 * CALLERS / 2  # they did not take turns
     assert [status for status, _, _ in after] == [200] * CALLERS  # and every slot is free again
 
 
 def test_what_is_refused_is_traced(tmp_path, provider):
-    provider.script("delay=0.3")
+    provider.script("delay=2")
     with Served(tmp_path, registry=a_registry_at(provider.base_url), slots=Slots(1, wait_seconds=0.05)) as served:
         ask_at_once(served, 2)
         codes = [trace["code"] for trace in served.reader.list(limit=10)]
@@ -80,18 +80,15 @@ def test_only_who_may_not_even_wait_is_hung_up_on(tmp_path, provider):
 
 
 def test_a_stranger_takes_nobodys_place(tmp_path, provider):
-    provider.script("delay=0.3")
+    provider.script("delay=2")
     with (
-        Served(tmp_path, registry=a_registry_at(provider.base_url), slots=Slots(1, wait_seconds=10)) as served,
+        Served(tmp_path, registry=a_registry_at(provider.base_url), slots=Slots(1, wait_seconds=0.5)) as served,
         ThreadPoolExecutor(1) as callers,
     ):
         running = callers.submit(served.ask)
         provider.wait_for(lambda: provider.received)
-        begun = time.monotonic()
         served.key = "sk-lg_wrong"
-        status, _, body = served.ask()
-        took = time.monotonic() - begun
+        status, _, body = served.ask()  # who waits for a place is refused as overloaded before there is one
         assert running.result()[0] == 200
 
     assert (status, body["error"]["code"]) == (401, "invalid_api_key")
-    assert took < 0.25

@@ -112,7 +112,8 @@ async def test_request_that_is_wrong_everywhere_is_not_sent_to_the_next_model(pr
     ],
 )
 async def test_failure_has_its_code_and_gives_nothing_away(providers, server, caplog, behaviour, code, status):
-    model = a_remote(server, behaviour, max_retries=0, first_byte_timeout_seconds=0.2)
+    seconds = 0.2 if behaviour in {"never", "stall"} else 60.0
+    model = a_remote(server, behaviour, max_retries=0, first_byte_timeout_seconds=seconds)
     call = providers.call([model], a_body(), trace_id=TRACE)
 
     failure = await failure_of(call)

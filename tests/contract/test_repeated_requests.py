@@ -142,12 +142,12 @@ def test_whoever_hangs_up_on_a_stream_can_come_back_for_it(served, provider):
     with socket.create_connection((host, int(port))) as connection:
         connection.sendall(head.encode() + body)
         assert connection.recv(1000).startswith(b"HTTP/1.1 200")
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while provider.received[-1].outcome == "pending":
         assert time.monotonic() < deadline
         time.sleep(0.02)
 
-    answer = httpx.post(f"{served.base_url}/chat/completions", content=body, headers=headers)
+    answer = httpx.post(f"{served.base_url}/chat/completions", content=body, headers=headers, timeout=60)
 
     assert answer.content.endswith(b"data: [DONE]\n\n")
     assert answer.headers["idempotent-replayed"] == "true"

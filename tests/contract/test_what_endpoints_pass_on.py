@@ -28,7 +28,8 @@ def served(tmp_path_factory):
 def refusal_of(served, endpoint, **changes):
     path, body = endpoint
     headers = {"authorization": f"Bearer {served.key}"}
-    answer = httpx.post(served.base_url + path, json={"model": "summarise"} | body | changes, headers=headers)
+    body = {"model": "summarise"} | body | changes
+    answer = httpx.post(served.base_url + path, json=body, headers=headers, timeout=60)
     return answer.status_code, answer.json()["error"]
 
 

@@ -1,7 +1,6 @@
 """A limit fills through a real gateway, and a receiver is told once, signed."""
 
 import json
-import time
 
 import openai
 import pytest
@@ -119,10 +118,8 @@ def test_leak_drill_ends_with_the_next_request_refused_by_every_worker(gateway, 
     assert audit["traces"][0]["trace_id"] == planted.headers["x-llmguard-trace-id"]
 
     contained = gateway.ask("contain", "leaky", "--reason", "The wiki shows SSNs.", "--as", "ana@example.com")
-    time.sleep(1)
-    outcomes = {refusal_of_a_new_connection(gateway, key) for _ in range(30)}
+    gateway.wait_until(lambda: refusals(gateway, key, 30) == {(401, "key_revoked")})
 
-    assert outcomes == {(401, "key_revoked")}
     assert contained["evidence"]["with_findings"] == 1
     assert contained["evidence"]["last_trace"] == planted.headers["x-llmguard-trace-id"]
     told = json.loads(receiver.wait_for(before + 1)[-1].body)
@@ -131,13 +128,15 @@ def test_leak_drill_ends_with_the_next_request_refused_by_every_worker(gateway, 
     assert "SSNs" not in receiver.received[-1].body.decode()
 
     late = gateway.ask("keys", "issue", "leaky")["key"]  # a key of later lets nobody in either
-    gateway.wait_until(lambda: refusal_of_a_new_connection(gateway, late)[1] != "invalid_api_key")
-    time.sleep(1)
-    assert {refusal_of_a_new_connection(gateway, late) for _ in range(10)} == {(403, "app_suspended")}
+    gateway.wait_until(lambda: refusals(gateway, late, 10) == {(403, "app_suspended")})
 
     gateway.ask("contain", "leaky", "--lift", "--reason", "The wiki is mended.", "--as", "coe@example.com")
     gateway.wait_until(lambda: gateway.get("/v1/me", late)[0] == 200)
     assert gateway.get("/v1/me", key)[0] == 401
+
+
+def refusals(gateway, key, count):
+    return {refusal_of_a_new_connection(gateway, key) for _ in range(count)}
 
 
 def refusal_of_a_new_connection(gateway, key):

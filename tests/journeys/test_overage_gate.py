@@ -79,7 +79,7 @@ def test_out_of_quota_asks_is_approved_by_somebody_else_passes_and_ends(gateway,
     assert (own.returncode, "Nobody approves their own request." in own.stderr) == (1, True)
     refused(client)
 
-    approved = gateway.ask("overage", "approve", asked["id"], "--as", "fin@example.com", "--until", "5s")
+    approved = gateway.ask("overage", "approve", asked["id"], "--as", "fin@example.com", "--until", "10s")
     ends_at = datetime.fromisoformat(approved["ends_at"])
     assert approved["state"] == "approved"
     assert "anna.schmidt" not in approved["reason"]

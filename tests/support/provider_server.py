@@ -120,12 +120,12 @@ class ProviderServer:
 
     def __enter__(self):
         self._thread.start()
-        self._ready.wait(10)
+        self._ready.wait(60)
         return self
 
     def __exit__(self, *_: object) -> None:
         self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join(10)
+        self._thread.join(60)
 
     @property
     def base_url(self) -> str:
@@ -139,7 +139,7 @@ class ProviderServer:
         """Behave like this for the next requests, one each."""
         self._queued.extend(behaviours)
 
-    def wait_for(self, condition, *, seconds: float = 5.0) -> bool:
+    def wait_for(self, condition, *, seconds: float = 60.0) -> bool:
         """Return whether `condition()` came true in time."""
         deadline = time.monotonic() + seconds
         while not condition():
