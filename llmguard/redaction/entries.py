@@ -1,11 +1,11 @@
 """One hidden spelling of a value, and how it is written when it comes back."""
 
 import json
-from dataclasses import dataclass
+
+import msgspec
 
 
-@dataclass(slots=True, eq=False, repr=False)
-class Entry:
+class Entry(msgspec.Struct, eq=False):
     """One hidden spelling. Its repr tells the placeholder and not the value.
 
     Attributes:

@@ -6,10 +6,13 @@ The engine that finds personal data is an argument (`Finder`); what happens to a
 """
 
 import asyncio
+import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
+
+import msgspec
 
 from llmguard.domain.chat import ChatRequest, JsonObject
 from llmguard.domain.errors import Fault, Refusal
@@ -40,6 +43,7 @@ _INLINE_SPANS = 200  # about twenty microseconds each: more of them would hold u
 _INLINE_CHARACTERS = 50_000  # so would longer documents
 _NODE = 16  # characters that take as long to read as one more node of a document
 _SMALL_BYTES = 2 * _INLINE_CHARACTERS // _NODE  # a node takes two bytes at least: so few hold no large document
+_LARGE_BYTES = 20 * _INLINE_CHARACTERS  # of them it is not told more exactly
 _Read = tuple[str, Folded | None]  # a text for the engine, and how it was folded if it was
 _JSON_FORMATS = frozenset({"json_object", "json_schema"})
 
@@ -66,8 +70,7 @@ class Finder(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Redacted:
+class Redacted(NamedTuple):
     """A request as the provider may see it.
 
     Attributes:
@@ -116,7 +119,8 @@ class Redactor:
         rules = self._rules(profile)
         vault = Vault(app, profile, PlaceholderCodes(self._key, app), json_mode=_asks_for_json(request))
         document = {"messages": request.messages, "parameters": request.parameters, "inputs": request.inputs}
-        is_large = request.body_bytes > _SMALL_BYTES and _is_large(document)
+        size = request.body_bytes
+        is_large = size > _SMALL_BYTES and (_LARGE_BYTES < size < math.inf or _is_large(document))
         found = await self._find(partial(request_units, request), rules, is_large=is_large)
         if found.is_much:
             return await asyncio.to_thread(_redacted, request, document, found, rules, vault)
@@ -211,8 +215,7 @@ class Redactor:
         return _redacted_answer(document, found, rules, vault)
 
 
-@dataclass(frozen=True, slots=True)
-class _Found:
+class _Found(NamedTuple):
     """What the engine found in a document.
 
     Attributes:
@@ -241,25 +244,16 @@ class _Found:
 
 
 def _is_large(document: Any) -> bool:  # JSON of any shape
-    """Return whether reading a document would hold up the event loop, without reading much of it."""
-    left = _INLINE_CHARACTERS
-    nodes: list[Any] = [[document]]  # of containers
-    for node in nodes:  # and what is found in them meanwhile
-        left -= len(node) * _NODE
-        if left <= 0:
-            return True
-        if type(node) is dict:
-            left -= len("".join(node))
-            members = node.values()
-        else:
-            members = node
-        for member in members:
-            kind = type(member)
-            if kind is str:
-                left -= len(member)
-            elif kind is dict or kind is list:
-                nodes.append(member)
-    return left <= 0
+    """Return whether reading a document may hold up the event loop: by how long it is in JSON, and its punctuation.
+
+    Each node but the first is the first of its container or stands after a comma.
+    """
+    try:
+        written = msgspec.json.encode(document)
+    except (UnicodeEncodeError, RecursionError):  # half a character, or nested too deeply: nobody knows
+        return True
+    nodes = written.count(b",") + written.count(b"[") + written.count(b"{")
+    return len(written) + nodes * _NODE > _INLINE_CHARACTERS
 
 
 def _visible(

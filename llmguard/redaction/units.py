@@ -11,8 +11,9 @@ functions, ids) is unread where it has the shape of structure: `is_token`.
 
 import re
 from bisect import bisect_right
-from dataclasses import dataclass, field
 from typing import Any, Literal
+
+import msgspec
 
 from llmguard.domain.chat import JsonObject
 from llmguard.redaction.jsontext import Leaf, lex, positions, unescape
@@ -66,8 +67,7 @@ _STRUCTURE = frozenset({"role", "type", "index", "finish_reason"})
 Form = Literal["plain", "json", "escaped", "number", "key"]
 
 
-@dataclass(slots=True, eq=False)
-class Field:
+class Field(msgspec.Struct, eq=False):  # here and below: made far quicker than a dataclass
     """One text of the document.
 
     Attributes:
@@ -81,12 +81,11 @@ class Field:
     path: Path
     source: str
     kind: Literal["text", "number", "key"] = "text"
-    pieces: list[tuple[Path, str]] = field(default_factory=list)
-    also: list[Path] = field(default_factory=list)
+    pieces: list[tuple[Path, str]] = []
+    also: list[Path] = []
 
 
-@dataclass(slots=True, eq=False)
-class Slot:
+class Slot(msgspec.Struct, eq=False):
     r"""`unit.text[start:end]` is the text of `field.source[raw_start:raw_end]`.
 
     `json`, `number` and `key` are a string, a number and a key of the JSON text that the field holds, or (number, key)
@@ -113,8 +112,7 @@ class Slot:
         return self.raw_start + places[start - self.start], self.raw_start + places[end - self.start]
 
 
-@dataclass(slots=True, eq=False)
-class Unit:
+class Unit(msgspec.Struct, eq=False):
     """One text for the analyzer. `slots` are in order and do not overlap; `where` names the place for people."""
 
     text: str
