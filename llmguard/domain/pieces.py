@@ -30,12 +30,18 @@ class Pieces(dict[str, Any]):  # JSON, as everywhere
 
     def each(self) -> list[JsonObject]:
         """Return the chunks one by one."""
-        return [with_content(self.like, text) for text in self.texts]
+        return with_contents(self.like, self.texts)
 
 
 def with_content(chunk: JsonObject, text: str) -> JsonObject:
     """Return a chunk like this one, which has one choice, with another text as all of its delta."""
-    return {**chunk, "choices": [{**chunk["choices"][0], "delta": {"content": text}}]}
+    return with_contents(chunk, [text])[0]
+
+
+def with_contents(chunk: JsonObject, texts: Iterable[str]) -> list[JsonObject]:
+    """Return chunks like this one, which has one choice, each with another text as all of its delta."""
+    choice = chunk["choices"][0]
+    return [{**chunk, "choices": [{**choice, "delta": {"content": text}}]} for text in texts]
 
 
 def cut(chunks: Iterable[JsonObject]) -> list[JsonObject]:

@@ -8,7 +8,7 @@ import asyncio
 import hashlib
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -141,13 +141,12 @@ class Analyzer:
         """
         plan = self._plans[profile.name]
         keys = [cache_key(profile.name, text) for text in texts]
-        known: dict[Key, Findings] = {}
+        known = self._cache.get_all(keys)
         waiting: dict[Key, str] = {}
-        for key, text in zip(keys, texts, strict=True):
-            findings = self._cache.get(key)
-            if findings is not None:
-                known[key] = findings
-            elif _is_quick(plan, text):
+        for key, text in zip(keys, texts, strict=True) if len(known) < len(keys) else ():
+            if key in known:
+                continue
+            if _is_quick(plan, text):
                 known[key] = self._analyse(key, text)
             else:
                 waiting[key] = text
@@ -250,11 +249,15 @@ class FindingsCache:
 
     def get(self, key: Key) -> tuple[Finding, ...] | None:
         """Return the findings of a text that was analysed before, or None."""
+        return self.get_all([key]).get(key)
+
+    def get_all(self, keys: Iterable[Key]) -> dict[Key, tuple[Finding, ...]]:
+        """Return the findings of those texts that were analysed before."""
         with self._lock:
-            findings = self._entries.get(key)
-            if findings is not None:
+            known = {key: self._entries[key] for key in keys if key in self._entries}
+            for key in known:
                 self._entries.move_to_end(key)
-            return findings
+            return known
 
     def put(self, key: Key, findings: tuple[Finding, ...]) -> None:
         """Remember findings, and forget the least recently used ones beyond the limit."""

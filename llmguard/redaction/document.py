@@ -54,6 +54,8 @@ STRUCTURAL_PARAMETERS = frozenset(
     | {"temperature", "top_p", "top_logprobs", "verbosity"}
 )
 _UNREAD = {("seed", int), ("previous_response_id", str)}  # the door lets only ids through as the latter
+_PLAIN = frozenset({"role", "content"})  # what most messages have, and nothing else
+_ROLES = ("user", "assistant", "system", "developer", "tool")  # structure, as `is_token` says
 _SCHEMA_PARAMETERS = frozenset({"tools", "functions", "response_format", "tool_choice", "function_call"})
 _IMAGES = frozenset({"image_url", "image", "source"})
 _MEDIA = {  # by the type of a part: where it carries what nobody can read here
@@ -73,7 +75,10 @@ def request_units(request: ChatRequest) -> list[Unit]:
     """Return everything of a request that is read, by its path in `{"messages": …, "parameters": …, "inputs": …}`."""
     units: list[Unit] = []
     for index, message in enumerate(request.messages):
-        units += message_units(message, ("messages", index))
+        if message.keys() == _PLAIN and message["role"] in _ROLES and isinstance(message["content"], str):
+            units += content_field_units(Field(("messages", index, "content"), message["content"]))
+        else:
+            units += message_units(message, ("messages", index))
     for index, text in enumerate(request.inputs or ()):
         units += content_field_units(Field(("inputs", index), text))
     rest = Lines()
@@ -241,12 +246,13 @@ def chunk_units(chunks: list[JsonObject]) -> list[Unit]:
         last = number + (len(chunk.texts) if isinstance(chunk, Pieces) else 1)
         # What stands around the choices is the same in most chunks: where nothing was read of it, once is enough.
         is_known = bool(around) and chunk | _NO_CHOICES == around
-        for at in range(number, last):
-            if not is_known:
-                before = rest.length
-                _read_body(chunk, ("chunks", at), rest, repeated)
-                is_known = not any(repeated.values()) and rest.length == before
-                around = chunk | _NO_CHOICES if is_known else {}
+        at = number
+        while not is_known and at < last:
+            before = rest.length
+            _read_body(chunk, ("chunks", at), rest, repeated)
+            is_known = not any(repeated.values()) and rest.length == before
+            around = chunk | _NO_CHOICES if is_known else {}
+            at += 1
         choices: list[JsonObject] = chunk.get("choices") or []
         if len(choices) == 1 and (text := only_text(choices[0])) is not None and _is_plain(choices[0]):
             texts = chunk.texts if isinstance(chunk, Pieces) else [text]

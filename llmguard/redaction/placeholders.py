@@ -108,6 +108,7 @@ STEM_LENGTH = 2 * PAIRS_IN_STEM
 
 _CONSONANTS = "BCDFGHJKLMNPQRSTVWXZ"
 _VOWELS = "AEIOU"
+_PLACES = tuple(100**place for place in range(20))  # as many pairs as are in a number of 128 bits
 _PAIRS = tuple(consonant + vowel for consonant in _CONSONANTS for vowel in _VOWELS)
 STEM_PATTERN = rf"(?:[{_CONSONANTS}][{_VOWELS}]){{{PAIRS_IN_STEM}}}"
 
@@ -186,11 +187,8 @@ def mask(text: str, spans: Sequence[tuple[int, int]]) -> str:
 
 
 def _spell(number: int, pairs: int) -> str:
-    letters = []
-    for _ in range(pairs):
-        number, pair = divmod(number, 100)
-        letters.append(_PAIRS[pair])
-    return "".join(letters)
+    number %= 100**pairs
+    return "".join([_PAIRS[number // place % 100] for place in _PLACES[:pairs]])
 
 
 _DASHES = "‐‑‒–—―−"  # noqa: RUF001 (these are what it is about)

@@ -155,7 +155,7 @@ class KnownValues:
             if parts:
                 self._names.add(_seen(text).strip())
             for part in parts:
-                for spelling in (part, part.capitalize(), part.upper()):
+                for spelling in {part, part.capitalize(), part.upper()}:
                     self._add(PERSON, spelling)
 
     def _add(self, entity_type: str, text: str) -> None:
@@ -171,9 +171,12 @@ class KnownValues:
         A longer occurrence takes the place of shorter spans inside it; one that only overlaps a span is left alone.
         """
         texts = [unit.text for unit in units]
-        found = self._counted(texts, spans)
+        usual, others = _apart(texts)
+        found = self._counted(usual, spans)
         if found is None:
             found = self._read(texts)
+        elif others:
+            found |= self._read(others)
         if not found:
             return spans
         places = (found.get(index) for index in range(len(texts)))
@@ -200,12 +203,9 @@ class KnownValues:
         As many disjoint occurrences of a value inside the spans as in all texts leave room for none that overlaps no
         span. Only the other values are looked for: that takes a few counts and searches in place of reading all texts.
         """
-        if len(self._exact) + len(self._names) > _FEW_VALUES:
+        if len(self._exact) + len(self._names) > _FEW_VALUES or not _is_usual("".join(self._names)):
             return None
         whole = "\0".join(["", *texts, ""])
-        every = "\0".join([whole, *self._names])
-        if whole.count("\0") > len(texts) + 1 or (not every.isascii() and _UNEVEN.search(every)):
-            return None
         hidden = "\0".join(
             [text[span.start : span.end] for text, own in zip(texts, spans, strict=True) for span in own]
         )
@@ -221,6 +221,17 @@ class KnownValues:
             at = [0, *accumulate(map(len, _ALIKE_CHARACTERS.findall(whole)))]
             places += [(at[begin], at[begin + len(name)], PERSON) for name, begins in names for begin in begins]
         return _by_text(places, whole, texts)
+
+
+def _apart(texts: list[str]) -> tuple[list[str], list[str]]:
+    """Return the texts in which values can be counted, and the others if there are any; each with gaps for the rest."""
+    if _is_usual("".join(texts)):
+        return texts, []
+    return [text if _is_usual(text) else "" for text in texts], ["" if _is_usual(text) else text for text in texts]
+
+
+def _is_usual(text: str) -> bool:
+    return "\0" not in text and (text.isascii() or not _UNEVEN.search(text))
 
 
 def _outside(values: Iterable[str], whole: str, hidden: str) -> list[str]:

@@ -7,6 +7,7 @@ The engine that finds personal data is an argument (`Finder`); what happens to a
 
 import asyncio
 import math
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -44,7 +45,6 @@ _INLINE_CHARACTERS = 50_000  # so would longer documents
 _NODE = 16  # characters that take as long to read as one more node of a document
 _SMALL_BYTES = 2 * _INLINE_CHARACTERS // _NODE  # a node takes two bytes at least: so few hold no large document
 _LARGE_BYTES = 20 * _INLINE_CHARACTERS  # of them it is not told more exactly
-_Read = tuple[str, Folded | None]  # a text for the engine, and how it was folded if it was
 _JSON_FORMATS = frozenset({"json_object", "json_schema"})
 
 
@@ -198,12 +198,12 @@ class Redactor:
     async def _find(self, units_of: Callable[[], list[Unit]], rules: Profile, *, is_large: bool) -> "_Found":
         """Return the units of a document, and what the engine finds in them; a large one is read in a thread."""
         read = await asyncio.to_thread(_visible, units_of, rules) if is_large else _visible(units_of, rules)
-        units, closed, visible = read
-        found = await self._finder.find_all([text for text, _ in visible], rules)
-        found = [
-            own if folded is None else _unfolded(own, folded) for own, (_, folded) in zip(found, visible, strict=True)
-        ]
-        return _Found(units, closed, found, is_large or sum(map(len, found)) > _INLINE_SPANS)
+        found = await self._finder.find_all(read.texts, rules)
+        if any(read.folds):
+            found = [
+                own if folds is None else _unfolded(own, folds) for own, folds in zip(found, read.folds, strict=True)
+            ]
+        return _Found(read.units, read.closed, found, is_large or sum(map(len, found)) > _INLINE_SPANS)
 
     async def _redact_answer(
         self, document: Callable[[], JsonObject], units_of: Callable[[], list[Unit]], vault: Vault, *, of_size: object
@@ -237,7 +237,7 @@ class _Found(NamedTuple):
             (span.entity_type, unit.text[span.start : span.end])
             for unit, own in zip(self.units, spans, strict=True)
             for span in own
-            if _action(rules.actions, span) != "report"
+            if rules.actions.get(span.entity_type) != "report"
         }
         values.update(known)
         return KnownValues(sorted(values), rules.allow).spread(self.units, spans, self.closed) if values else spans
@@ -256,20 +256,29 @@ def _is_large(document: Any) -> bool:  # JSON of any shape
     return len(written) + nodes * _NODE > _INLINE_CHARACTERS
 
 
-def _visible(
-    units_of: Callable[[], list[Unit]], rules: Profile
-) -> tuple[list[Unit], list[list[tuple[int, int]]], list[_Read]]:
-    """Return units, where placeholders stand in each, and each text as the engine reads it."""
+class _Read(NamedTuple):
+    """Units; of each where placeholders stand, its text as the engine reads it, and how that was folded if it was."""
+
+    units: list[Unit]
+    closed: list[list[tuple[int, int]]]
+    texts: list[str]
+    folds: list[Folded | None]
+
+
+def _visible(units_of: Callable[[], list[Unit]], rules: Profile) -> _Read:
+    """Read units for the engine: without placeholders, in plain characters."""
     units = units_of()
-    closed = [protected_spans(unit.text, rules.actions) for unit in units]
-    return units, closed, [_read(mask(unit.text, own)) for unit, own in zip(units, closed, strict=True)]
-
-
-def _read(text: str) -> _Read:
-    if text.isascii():
-        return text, None
-    folded = fold(text)
-    return plain(text if folded is None else folded.text), folded
+    texts = [unit.text for unit in units]
+    whole = "".join(texts)
+    closed: list[list[tuple[int, int]]] = [[]] * len(texts)
+    if "<" in whole:
+        closed = [protected_spans(text, rules.actions) for text in texts]
+        texts = list(map(mask, texts, closed))
+    if whole.isascii():
+        return _Read(units, closed, texts, [None] * len(texts))
+    folds = list(map(fold, texts))
+    texts = [plain(text if folded is None else folded.text) for text, folded in zip(texts, folds, strict=True)]
+    return _Read(units, closed, texts, folds)
 
 
 def _unfolded(findings: tuple[Finding, ...], folded: Folded) -> tuple[Finding, ...]:
@@ -284,10 +293,7 @@ def _redacted(request: ChatRequest, document: JsonObject, found: _Found, rules: 
     if not any(spans):
         return Redacted(request, vault, {})
     _refuse_blocked(spans, rules)
-    entities: dict[str, int] = {}
-    for own in spans:
-        for span in own:
-            entities[span.entity_type] = entities.get(span.entity_type, 0) + 1
+    entities = dict(Counter([span.entity_type for own in spans for span in own]))
     edits = _edits(found.units, spans, rules.actions, vault)
     if not edits:
         return Redacted(request, vault, entities)
@@ -327,16 +333,19 @@ def _edits(
     units: Sequence[Unit], spans: Sequence[Sequence[Span]], actions: Mapping[str, Action], vault: Vault
 ) -> dict[Field, list[Edit]]:
     """Return what is replaced in each field, giving the vault what it brings back."""
-    hidden = [(unit, span) for unit, own in zip(units, spans, strict=True) for span in own]
+    acted = [
+        (unit, span, actions.get(span.entity_type, "hide"))
+        for unit, own in zip(units, spans, strict=True)
+        for span in own
+    ]
     names = [
         unit.text[span.start : span.end]
-        for unit, span in hidden
-        if span.entity_type == PERSON and _action(actions, span) == "hide"
+        for unit, span, action in acted
+        if action == "hide" and span.entity_type == PERSON
     ]
-    vault.expect((unit.text for unit in units), names)
+    vault.expect([unit.text for unit in units], names)
     edits: dict[Field, list[Edit]] = {}
-    for unit, span in hidden:
-        action = _action(actions, span)
+    for unit, span, action in acted:
         if action != "report":
             edit = _edit(unit, span, vault if action == "hide" else None)
             edits.setdefault(span.slot.field, []).append(edit)
@@ -345,29 +354,29 @@ def _edits(
 
 def _edit(unit: Unit, span: Span, vault: Vault | None) -> Edit:
     """Return how one span is replaced: by a placeholder of the vault, without one by its type."""
-    slot = span.slot
+    slot, form = span.slot, span.slot.form
     if slot.places is None and slot.raw_end - slot.raw_start != slot.end - slot.start:
         # Once for all spans of the slot: a long JSON string with one escape may hold thousands.
         slot.places = [slot.raw_start + place for place in positions(slot.field.source[slot.raw_start : slot.raw_end])]
     start, end = slot.raw_span(span.start, span.end)
     if vault is None:
         replacement = spell_dropped(span.entity_type)
+    elif form == "plain":
+        replacement = vault.hide(span.entity_type, unit.text[span.start : span.end])
     else:
         written = slot.field.source[start:end]
-        raw = written if slot.form in {"json", "key", "escaped"} and slot.field.kind == "text" else None
-        value = written if slot.form == "escaped" else unit.text[span.start : span.end]
-        replacement = vault.hide(span.entity_type, value, raw=raw, number=slot.form == "number")
-    if slot.form == "number" and slot.field.kind == "text":  # a number in a JSON text becomes a string there
+        raw = written if form != "number" and slot.field.kind == "text" else None
+        value = written if form == "escaped" else unit.text[span.start : span.end]
+        replacement = vault.hide(span.entity_type, value, raw=raw, number=form == "number")
+    if form == "number" and slot.field.kind == "text":  # a number in a JSON text becomes a string there
         replacement = f'"{replacement}"'
     return Edit(start, end, replacement)
 
 
-def _action(actions: Mapping[str, Action], span: Span) -> Action:
-    return actions.get(span.entity_type, "hide")
-
-
 def _refuse_blocked(spans: Sequence[Sequence[Span]], rules: Profile) -> None:
-    blocked = [span for own in spans for span in own if _action(rules.actions, span) == "block"]
+    if "block" not in rules.actions.values():
+        return
+    blocked = [span for own in spans for span in own if rules.actions.get(span.entity_type) == "block"]
     if not blocked:
         return
     types = ", ".join(sorted({span.entity_type for span in blocked}))

@@ -63,6 +63,7 @@ _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _DIGITS_IN_ROW = re.compile(r"\d(?:[\W_]{0,3}\d){5}")
 _RELEASE = re.compile(r"-20\d\d-?[01]\d-?[0-3]\d")  # of a model: gpt-4o-2024-08-06
 _OPAQUE = re.compile(r"[A-Za-z0-9_.$#/:+=-]{1,128}")
+_NUMBERS = frozenset({int, float})
 _STRUCTURE = frozenset({"role", "type", "index", "finish_reason"})
 Form = Literal["plain", "json", "escaped", "number", "key"]
 
@@ -120,6 +121,8 @@ class Unit(msgspec.Struct, eq=False):
 
     def slots_in(self, start: int, end: int) -> list[Slot]:
         """Return the slots that overlap a span."""
+        if len(self.slots) == 1:  # as most units have
+            return self.slots if self.slots[0].start < end and self.slots[0].end > start else []
         first = max(0, bisect_right(self.slots, start, key=_start) - 1)
         found = []
         for slot in self.slots[first:]:
@@ -228,7 +231,7 @@ def read_any(node: Any, path: Path, label: str, lines: Lines) -> None:  # JSON o
 
 def read_structure(node: Any, path: Path, label: str, lines: Lines) -> None:  # JSON of any shape
     """Read what does not have the shape of structure: texts that are no token, large numbers, keys like data."""
-    if type(node) is int and -LARGE_NUMBER < node < LARGE_NUMBER:  # as most of it is
+    if type(node) in _NUMBERS and -LARGE_NUMBER < node < LARGE_NUMBER:  # as most of it is
         return
     match node:
         case str():

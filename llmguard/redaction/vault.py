@@ -197,7 +197,7 @@ class _Typed:
     __slots__ = ("_letters", "_looks", "_stems", "types")
 
     def __init__(self) -> None:
-        self._letters: tuple[bytes, ...] = ()
+        self._letters = b""
         self._looks = 0
         self._stems: frozenset[bytes] | None = None
         self.types: frozenset[str] = frozenset()
@@ -209,7 +209,7 @@ class _Typed:
 
     def read(self, text: str) -> None:
         """Keep the letters of a text, among which stems may be: others are in none of their tolerated spellings."""
-        self._letters += (text.encode("utf-8", "replace").translate(_LOWER_CASE, _NO_LETTERS),)
+        self._letters += b" " + text.encode("utf-8", "replace").translate(_LOWER_CASE, _NO_LETTERS)
         self._stems = None
         if "<" in text or "&lt" in text or "&#60" in text or "%3" in text or "\uff1c" in text or "\\u003" in text:
             self.types |= bracketed_types(text)
@@ -219,7 +219,7 @@ class _Typed:
         sought = stem.lower().encode()
         self._looks += 1
         if self._looks <= _LOOKED_FOR:
-            return any(sought in letters for letters in self._letters)
+            return sought in self._letters
         if self._stems is None:
-            self._stems = frozenset(found for letters in self._letters for found in _STEMS.findall(letters))
+            self._stems = frozenset(_STEMS.findall(self._letters))
         return sought in self._stems

@@ -3,6 +3,7 @@ import re
 
 import pytest
 
+from llmguard.redaction.document import message_units, request_units
 from llmguard.redaction.redactor import Redactor
 from tests.support.builders import a_chat_request
 from tests.support.finder import PatternFinder, a_profile
@@ -31,6 +32,25 @@ async def masked_parameters(**parameters):
 @pytest.mark.parametrize("role", ["system", "developer", "user", "assistant", "tool", "function"])
 async def test_content_of_every_role_is_read(role):
     assert await masked_message({"role": role, "content": "Bob Miller"}) == {"role": role, "content": "#"}
+
+
+@pytest.mark.parametrize(
+    "role", ["system", "developer", "user", "assistant", "tool", "function", "Bob Miller", 1, None]
+)
+@pytest.mark.parametrize("content", ["", "hello", '{"a": ["Bob Miller", 12345]}', "\\u0042ob Miller", None, 123456])
+def test_message_of_a_role_and_a_text_is_read_like_any_other(role, content):
+    message = {"role": role, "content": content}
+
+    units = request_units(a_chat_request(messages=[message]))
+
+    assert [facts_of(unit) for unit in units] == [facts_of(unit) for unit in message_units(message, ("messages", 0))]
+
+
+def facts_of(unit):
+    return unit.text, [
+        (slot.start, slot.end, slot.form, slot.raw_start, slot.raw_end, slot.places, slot.field.path, slot.field.source)
+        for slot in unit.slots
+    ]
 
 
 async def test_parts_are_read_and_media_left_alone():

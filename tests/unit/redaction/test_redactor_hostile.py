@@ -4,6 +4,7 @@ No time is measured: each size is one at which what is quadratic or worse would 
 """
 
 import asyncio
+import functools
 import json
 import string
 import threading
@@ -12,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llmguard.redaction import propagation
+from llmguard.redaction import propagation, redactor
 from llmguard.redaction.bent import bracketed_types
 from llmguard.redaction.placeholders import PlaceholderCodes, mask
 from llmguard.redaction.redactor import Redactor
@@ -250,6 +251,36 @@ async def test_much_work_leaves_the_event_loop_free(content, monkeypatch):
 
     await Redactor(PatternFinder(), b"s" * 32).redact(a_chat_request(content), app="a", profile="standard")
     assert threads
+
+
+JSON_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats() | st.text(max_size=9),
+    lambda inner: st.lists(inner, max_size=6) | st.dictionaries(st.text(max_size=4), inner, max_size=6),
+    max_leaves=40,
+)
+
+
+def weight(node):
+    """Return how many characters a document takes to read, a node as many as 16."""
+    members = node.values() if isinstance(node, dict) else node if isinstance(node, list) else []
+    characters = len(node) if isinstance(node, str) else sum(map(len, node)) if isinstance(node, dict) else 0
+    return 16 + characters + sum(map(weight, members))
+
+
+@given(document=st.lists(JSON_VALUES), most=st.integers(16, 400))
+def test_document_that_takes_long_to_read_is_never_taken_for_a_small_one(document, most):
+    usual, redactor._INLINE_CHARACTERS = redactor._INLINE_CHARACTERS, most
+    try:
+        assert redactor._is_large(document) or weight(document) - 16 <= most
+    finally:
+        redactor._INLINE_CHARACTERS = usual
+
+
+@pytest.mark.parametrize(
+    "odd", ["\ud800", functools.reduce(lambda inner, _: [inner], range(5_000), [])], ids=["half", "deep"]
+)
+def test_document_of_which_nobody_knows_is_taken_for_a_large_one(odd):
+    assert redactor._is_large([odd])
 
 
 async def test_little_work_stays_on_the_event_loop():
