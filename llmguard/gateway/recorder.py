@@ -9,7 +9,6 @@ trace, if there is one, says what to settle: ledger and traces agree after every
 import asyncio
 import logging
 from contextlib import AbstractAsyncContextManager
-from dataclasses import asdict
 from datetime import datetime
 from functools import partial
 from types import TracebackType
@@ -275,7 +274,7 @@ class Record(AbstractAsyncContextManager["Record"]):
         trace.provider, trace.model, trace.price_version = model.provider.name, model.name, model.price.version
         trace.request = call.body
         if [attempt.outcome for attempt in call.attempts] != ["answered"]:  # else there is nothing more to tell
-            trace.decision = trace.decision | {"attempts": [asdict(attempt) for attempt in call.attempts]}
+            trace.decision = trace.decision | {"attempts": [attempt._asdict() for attempt in call.attempts]}
         if not call.reached or self._hold is None:
             return
         held = self._owed = self._hold.amount  # stands if even the counting fails
@@ -286,7 +285,7 @@ class Record(AbstractAsyncContextManager["Record"]):
             trace.price_rate, rates = usage.rates_at(model.price)
             self._owed = Amount(1, usage.total_tokens, usage.cost_at(rates))
         if owed.note:
-            trace.decision = trace.decision | owed.note
+            trace.decision = {**trace.decision, **owed.note}
         trace.cost_basis = owed.basis
         trace.input_tokens, trace.output_tokens = usage.input_tokens, usage.output_tokens
         trace.cached_tokens, trace.reasoning_tokens = usage.cached_tokens, usage.reasoning_tokens

@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from dataclasses import dataclass
 from itertools import groupby
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, NamedTuple, Self
 
 from llmguard.domain.catalog import Model, ProviderKind
 from llmguard.domain.chat import JsonObject
@@ -50,6 +50,8 @@ class Waiting:
         Source: Efraimidis and Spirakis, "Weighted random sampling with a reservoir" (2006): the chance to be the next
         is the weight, among all that are left. So stepping over one leaves the shares of the others right.
         """
+        if len(models) == 1:
+            return [*models]
         ordered: list[Model] = []
         for _, group in groupby(models, key=lambda model: model.name):
             targets = list(group)
@@ -59,8 +61,7 @@ class Waiting:
         return ordered
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
+class Attempt(NamedTuple):
     """One try at one model. `outcome` is `answered`, an HTTP status, or a word of `failures`; never provider text."""
 
     model: str

@@ -157,7 +157,7 @@ class Circuits:
         """Return the circuit of a model's target; a new one where the provider's settings have changed."""
         key = (model.provider.name, model.target)
         circuit = self._circuits.get(key)
-        if circuit is not None and circuit.model.provider == model.provider:
+        if circuit is not None and (circuit.model is model or circuit.model.provider == model.provider):
             return circuit
         if circuit is not None:
             circuit.close()

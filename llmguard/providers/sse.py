@@ -49,6 +49,8 @@ class EventReader:
         if b"\r" in piece:
             self._skip_line_feed = piece.endswith(b"\r")
             piece = piece.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        if (plain := self._plain(piece)) is not None:
+            return plain
         events: list[Event] = []
         if b"\n" in piece:
             lines = piece.split(b"\n")
@@ -62,6 +64,18 @@ class EventReader:
             raise EventTooLarge
         return events
 
+    def _plain(self, piece: bytes) -> list[Event] | None:
+        """Return the events of a piece of whole ones with one line of data each, as nearly all are; None for others."""
+        if self._tail or self._data or self._name or piece[-2:] != b"\n\n" or len(piece) > self._max_event_bytes:
+            return None
+        events = []
+        for line in piece[:-2].split(b"\n\n"):
+            if line[:6] != b"data: " or b"\n" in line:
+                return None
+            events.append(Event("", line[6:]))
+        self._at_start = False
+        return events
+
     def _read_line(self, line: bytes, events: list[Event]) -> None:
         if self._at_start:
             self._at_start = False
@@ -69,11 +83,8 @@ class EventReader:
         if not line:
             self._dispatch(events)
             return
-        if line[:6] == b"data: ":  # as nearly all are
-            name, value = b"data", line[6:]
-        else:
-            name, _, value = line.partition(b":")
-            value = value.removeprefix(b" ")
+        name, _, value = line.partition(b":")
+        value = value.removeprefix(b" ")
         if name == b"data":
             self._data.append(value)
             self._data_bytes += len(value)

@@ -5,7 +5,6 @@ vendors' tokenizers are not public: for them `input_allowance` adds a margin, an
 """
 
 import asyncio
-import hashlib
 import importlib.util
 import json
 import math
@@ -13,6 +12,7 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from functools import cache, lru_cache
+from hashlib import blake2b, sha256
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,7 +28,7 @@ from llmguard.domain.chat import JsonObject
 TOKENS_PER_MESSAGE: Final = 3
 TOKENS_PER_NAME: Final = 1
 TOKENS_OF_ROLE: Final = 1  # each of these is one token, in both encodings
-_ROLES: Final = ("user", "assistant", "system", "tool", "developer", "function")
+_ROLES: Final = frozenset({"user", "assistant", "system", "tool", "developer", "function"})
 TOKENS_OF_REPLY: Final = 3
 
 # One part that is not text. A 1024x1024 image at high detail is 765 tokens for gpt-4o; larger ones are scaled to at
@@ -98,10 +98,12 @@ class TokenCounter:
 
     def count_tokens(self, text: str, target: str) -> int:
         """Return the tokens of one text; special tokens in it are counted as plain text."""
+        return self._count(text, self._encoding(target))
+
+    def _count(self, text: str, encoding: tiktoken.Encoding) -> int:
         if not text:
             return 0
-        encoding = self._encoding(target)
-        key = (encoding.name, hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest())
+        key = (encoding.name, blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest())
         known = self._young.get(key)
         if known is None:
             known = self._old.get(key)
@@ -116,15 +118,7 @@ class TokenCounter:
         Tools and response schemas count over their JSON, which is more than OpenAI's own rendering of them; an image,
         audio or file part counts as `TOKENS_PER_MEDIA_PART`.
         """
-        if "messages" not in body and isinstance(body.get("input"), list):
-            return sum(self._count_part(text, target) for text in body["input"])
-        total = TOKENS_OF_REPLY
-        for message in body.get("messages") or ():
-            total += TOKENS_PER_MESSAGE + self._count_fields(message, target)
-        for name in _COUNTED_OVER_JSON:
-            if body.get(name):
-                total += self.count_tokens(_as_json(body[name]), target)
-        return total
+        return self._count_body(body, self._encoding(target))
 
     def count_answer(self, message: JsonObject, target: str) -> int:
         """Return the output tokens of one choice's message, or of its deltas put together.
@@ -142,7 +136,9 @@ class TokenCounter:
         Exact for echo; OpenAI's counting where tiktoken knows the target; else that plus a margin of 25 % and
         32 tokens, 530 more where there are tools, and 2 for each text to embed.
         """
-        counted = self.count_request(body, model.target)
+        return self._allowance(self.count_request(body, model.target), body, model)
+
+    def _allowance(self, counted: int, body: JsonObject, model: Model) -> int:
         if model.provider.kind == "echo":
             return counted
         if model.provider.kind == "openai" and _known_encoding(model.target) is not None:
@@ -158,7 +154,14 @@ class TokenCounter:
         """
 
         def count() -> int:
-            return max(self.input_allowance(body, model) for model in models)
+            counted: dict[tiktoken.Encoding, int] = {}
+            most = 0
+            for model in models:
+                encoding = self._encoding(model.target)
+                if encoding not in counted:
+                    counted[encoding] = self._count_body(body, encoding)
+                most = max(most, self._allowance(counted[encoding], body, model))
+            return most
 
         return await asyncio.to_thread(count) if _is_long(body) else count()
 
@@ -188,26 +191,37 @@ class TokenCounter:
         except (KeyError, OverflowError):  # numbers of no token
             return None
 
-    def _count_fields(self, message: JsonObject, target: str) -> int:
-        total = TOKENS_PER_NAME if message.get("name") else 0
-        for name, value in message.items():
-            if name == "role" and value in _ROLES:
-                total += TOKENS_OF_ROLE
-            elif isinstance(value, str):
-                total += self.count_tokens(value, target)
-            elif name == "content" and isinstance(value, list):
-                total += sum(self._count_part(part, target) for part in value)
-            elif value:
-                total += self.count_tokens(_as_json(value), target)
+    def _count_body(self, body: JsonObject, encoding: tiktoken.Encoding) -> int:
+        if "messages" not in body and isinstance(body.get("input"), list):
+            return sum(self._count_part(text, encoding) for text in body["input"])
+        total = TOKENS_OF_REPLY
+        for message in body.get("messages") or ():
+            total += TOKENS_PER_MESSAGE
+            for name, value in message.items():
+                if isinstance(value, str):
+                    total += TOKENS_OF_ROLE if name == "role" and value in _ROLES else self._count(value, encoding)
+                elif value:
+                    total += self._count_other(name, value, encoding)
+            if message.get("name"):
+                total += TOKENS_PER_NAME
+        for name in _COUNTED_OVER_JSON:
+            if body.get(name):
+                total += self._count(_as_json(body[name]), encoding)
         return total
 
-    def _count_part(self, part: Any, target: str) -> int:  # Any: one part of a message, not checked yet
+    def _count_other(self, name: str, value: Any, encoding: tiktoken.Encoding) -> int:  # Any: not checked yet
+        """Return the tokens of a field of a message that is no text."""
+        if name == "content" and isinstance(value, list):
+            return sum(self._count_part(part, encoding) for part in value)
+        return self._count(_as_json(value), encoding)
+
+    def _count_part(self, part: Any, encoding: tiktoken.Encoding) -> int:  # Any: one part of a message, not checked yet
         if isinstance(part, dict):
             if part.get("type") in _MEDIA_PARTS:
                 return TOKENS_PER_MEDIA_PART
             if isinstance(part.get("text"), str):
-                return self.count_tokens(part["text"], target)
-        return self.count_tokens(part if isinstance(part, str) else _as_json(part), target)
+                return self._count(part["text"], encoding)
+        return self._count(part if isinstance(part, str) else _as_json(part), encoding)
 
     def _encoding(self, target: str) -> tiktoken.Encoding:
         name = self._encoding_names.get(target)
@@ -264,7 +278,7 @@ def _load(name: str, folder: Path) -> tiktoken.Encoding:
     except OSError as error:
         message = f"tokens cannot be counted: {path} ({name}) cannot be read; reinstall litellm"
         raise RuntimeError(message) from error
-    if hashlib.sha256(content).hexdigest() != expected:
+    if sha256(content).hexdigest() != expected:
         message = f"tokens cannot be counted: {path} is not the {name} that tiktoken expects; reinstall litellm"
         raise RuntimeError(message)
     os.environ["TIKTOKEN_CACHE_DIR"] = str(folder)  # tiktoken's only way to be told
@@ -311,7 +325,10 @@ def _is_long(body: JsonObject) -> bool:
         left -= len(text)
     for message in body.get("messages") or ():
         content = message.get("content") or ""
-        for part in [content] if isinstance(content, str) else content:
+        if isinstance(content, str):
+            left -= len(content) + _PART_CHARACTERS
+            continue
+        for part in content:
             left -= len(part if isinstance(part, str) else part.get("text") or "") + _PART_CHARACTERS
     return left < 0
 

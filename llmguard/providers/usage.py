@@ -4,8 +4,7 @@ And what is owed by it: early and incredible figures are not the last word.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from llmguard.domain.catalog import Model
 from llmguard.domain.chat import JsonObject, Usage
@@ -25,13 +24,12 @@ _MOST_TOKENS: Final = 1_000_000_000  # no model reads or writes more in one call
 IMPLAUSIBLE_FACTOR: Final = 10
 
 
-@dataclass(frozen=True, slots=True)
-class Owed:
+class Owed(NamedTuple):
     """What a call used, and by whose word; a `note` (`usage_implausible`, `usage_unknown`) says why it is the hold."""
 
     usage: Usage
     basis: CostBasis
-    note: JsonObject = field(default_factory=dict)
+    note: Mapping[str, Any] = _NONE
 
 
 def most_amount(models: Sequence[Model], usage: Usage, service_tier: object) -> Amount:
@@ -158,7 +156,8 @@ def choices_of(chunk: JsonObject) -> Iterator[tuple[int, JsonObject]]:
     choices = chunk.get("choices")
     for choice in choices if isinstance(choices, list) else ():
         if isinstance(choice, dict):
-            yield index_of(choice.get("index")) or 0, choice
+            index = choice.get("index")
+            yield index if type(index) is int and index > 0 else 0, choice
 
 
 def index_of(value: Any) -> int | None:  # Any: not checked yet

@@ -187,7 +187,9 @@ class Committer:
         except Exception:  # noqa: BLE001 - border: nothing was changed, and the thread finds out what is wrong
             self._hand_over(orders)
             return
-        _resolve([(order.waiter, reply) for order, reply in zip(orders, replies, strict=True) if order.waiter])
+        for order, reply in zip(orders, replies, strict=True):
+            if order.waiter is not None and not order.waiter.future.done():
+                order.waiter.future.set_result(reply)
         self._unwritten += 1
         if self._unwritten >= _BATCHES_BETWEEN_CHECKPOINTS:
             self._unwritten = 0
