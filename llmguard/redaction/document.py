@@ -246,13 +246,12 @@ def chunk_units(chunks: list[JsonObject]) -> list[Unit]:
         last = number + (len(chunk.texts) if isinstance(chunk, Pieces) else 1)
         # What stands around the choices is the same in most chunks: where nothing was read of it, once is enough.
         is_known = bool(around) and chunk | _NO_CHOICES == around
-        at = number
-        while not is_known and at < last:
+        for at in () if is_known else range(number, last):
             before = rest.length
             _read_body(chunk, ("chunks", at), rest, repeated)
-            is_known = not any(repeated.values()) and rest.length == before
-            around = chunk | _NO_CHOICES if is_known else {}
-            at += 1
+            around = {} if any(repeated.values()) or rest.length > before else chunk | _NO_CHOICES
+            if around:
+                break
         choices: list[JsonObject] = chunk.get("choices") or []
         if len(choices) == 1 and (text := only_text(choices[0])) is not None and _is_plain(choices[0]):
             texts = chunk.texts if isinstance(chunk, Pieces) else [text]
