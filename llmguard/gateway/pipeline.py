@@ -6,7 +6,8 @@ Settling (7) and tracing (9) belong to the record, which is left exactly once wh
 """
 
 from collections.abc import AsyncGenerator, Callable
-from typing import NamedTuple
+
+import msgspec
 
 from llmguard.domain.catalog import Caller, Preset, Registry
 from llmguard.domain.chat import ChatRequest, JsonObject, Usage
@@ -26,7 +27,7 @@ from llmguard.redaction.redactor import Redacted
 from llmguard.registry.resolve import resolve_preset
 
 
-class Incoming(NamedTuple):
+class Incoming(msgspec.Struct, frozen=True):
     """A request at the door: `parse` is step 0, of its body; `credential` is whose key it has, if that is known."""
 
     authorization: str | None

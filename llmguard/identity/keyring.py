@@ -19,7 +19,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import NamedTuple
+
+import msgspec
 
 from llmguard.domain.catalog import KeyScope
 from llmguard.domain.clock import Clock
@@ -44,7 +45,7 @@ _NOBODY = Secret(bytes(32), "", "", None, None, None)
 _log = logging.getLogger(__name__)
 
 
-class Credential(NamedTuple):
+class Credential(msgspec.Struct, frozen=True):
     """Whose key it was: the app's name, and the key's id for the trace."""
 
     app: str
@@ -239,9 +240,10 @@ def is_in_force(secret: Secret, now: datetime) -> bool:
 
 def _bearer(authorization: str | None) -> str:
     """Return the key of the header, or what looks like a token."""
-    if authorization is None or not authorization.strip():
+    given = (authorization or "").strip()
+    if not given:
         raise _invalid("This request carries no API key.")
-    scheme, _, key_text = authorization.strip().partition(" ")
+    scheme, _, key_text = given.partition(" ")
     key_text = key_text.strip()
     if scheme.lower() != "bearer" or not key_text:
         raise _invalid("The Authorization header does not have the form 'Bearer KEY'.")

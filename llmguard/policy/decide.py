@@ -8,7 +8,9 @@ import re
 from collections.abc import Callable, Collection, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import Any, NamedTuple
+from typing import Any
+
+import msgspec
 
 from llmguard.domain.catalog import App, Model, Preset
 from llmguard.domain.chat import ChatRequest, JsonObject
@@ -66,7 +68,7 @@ class Objection:
         return reason
 
 
-class Decision(NamedTuple):
+class Decision(msgspec.Struct, frozen=True):
     """What was decided about a request.
 
     Attributes:
@@ -365,8 +367,7 @@ def asked_facts(request: ChatRequest, presets: Container[str], words: Container[
         for index, message in enumerate(request.messages)
         if isinstance(content := message.get("content"), list) and (kinds := _beyond_text(content))
     }
-    known = request.model if model and model[1] in presets else None
-    facts: JsonObject = {"model": known, "parameters": parameters}
+    facts: JsonObject = {"model": request.model if model and model[1] in presets else None, "parameters": parameters}
     if request.spoken:
         facts["spoken"] = dict(request.spoken)
     if beyond:

@@ -10,8 +10,10 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 from zoneinfo import ZoneInfo
+
+import msgspec
 
 from llmguard.domain.catalog import App, JsonScalar, PolicySettings, Preset, Registry
 from llmguard.domain.chat import ChatRequest, JsonObject
@@ -37,7 +39,7 @@ _ASK: Final = (
 )
 
 
-class Verdict(NamedTuple):
+class Verdict(msgspec.Struct, frozen=True):
     """What the rules say about some facts.
 
     Attributes:
@@ -51,7 +53,7 @@ class Verdict(NamedTuple):
     is_whole: bool = True
 
 
-class Judgement(NamedTuple):
+class Judgement(msgspec.Struct, frozen=True):
     """A verdict on one request, with what the trace keeps of it."""
 
     verdict: Verdict

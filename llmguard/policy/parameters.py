@@ -5,6 +5,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import msgspec
+
 from llmguard.domain.catalog import JsonScalar, ParameterRule, Preset
 from llmguard.domain.chat import JsonObject
 
@@ -59,7 +61,7 @@ class Violation:
     hint: str
 
 
-class Settled(NamedTuple):
+class Settled(msgspec.Struct, frozen=True):
     """The parameters that go to the provider, what was changed on the way, and what stands against the request."""
 
     parameters: JsonObject

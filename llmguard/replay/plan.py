@@ -87,7 +87,9 @@ def plan(stored: Stored, choice: Choice, registry: Registry, accepted: AcceptedR
     asked = without_defaults(request, then)._replace(model=preset.name)
     decision = decide(app, preset, asked)
     parameters, changed = _changed(decision.parameters, choice)
-    decision = decision._replace(parameters=parameters, adjusted=(*decision.adjusted, *changed), models=(model,))
+    decision = msgspec.structs.replace(
+        decision, parameters=parameters, adjusted=(*decision.adjusted, *changed), models=(model,)
+    )
     asked = asked._replace(parameters=parameters)
     return Plan(stored.trace_id, app, asked, preset, decision, redacted_by, entities)
 
@@ -106,7 +108,7 @@ def plan_case(case: Case, registry: Registry, today: date) -> Plan:
     preset = replace(preset, fallbacks=())
     check_model(app, preset.model, registry, today=today, wants_vectors=case.request.inputs is not None)
     request = request_of(case)
-    decision = decide(app, preset, request)._replace(models=(preset.model,))
+    decision = msgspec.structs.replace(decide(app, preset, request), models=(preset.model,))
     hidden = Counter(kind for _, _, kind in placeholders_in(msgspec.json.encode(case.request).decode()))
     asked = request._replace(parameters=decision.parameters)
     return Plan(case.trace, app, asked, preset, decision, None, hidden)

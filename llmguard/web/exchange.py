@@ -5,14 +5,16 @@ translates what came in, and back what goes out, so that every endpoint passes t
 """
 
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import Protocol
+
+import msgspec
 
 from llmguard.domain.chat import ChatRequest, JsonObject
 from llmguard.providers.tokens import TokenCounter
 from llmguard.web.response_ids import ResponseIds
 
 
-class Arrival(NamedTuple):
+class Arrival(msgspec.Struct, frozen=True):
     """What a request brings: its body, its trace, whose it is, and what reads tokens and ids in it."""
 
     body: bytes
