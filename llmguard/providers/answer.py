@@ -241,8 +241,11 @@ def _read_answer(model: Model, content: bytes | bytearray) -> JsonObject:
 def _with_choices(model: Model, answer: JsonObject, *, part: str) -> JsonObject:
     """Return a completion or a chunk whose choices are sound; `part` is where they keep their text."""
     choices = answer.get("choices")
-    if not isinstance(choices, list) or not all(_is_choice(choice, part) for choice in choices):
+    if not isinstance(choices, list):
         raise failures.not_understood(model)
+    for choice in choices:
+        if not _is_choice(choice, part):
+            raise failures.not_understood(model)
     return answer
 
 
@@ -267,7 +270,9 @@ def _is_message(message: Any) -> bool:
     content, calls = message.get("content"), message.get("tool_calls")
     return (
         (_is_text(content) or (isinstance(content, list) and all(isinstance(item, dict) for item in content)))
-        and all(_is_text(message.get(name)) for name in ("role", "refusal", "reasoning_content"))
+        and _is_text(message.get("role"))
+        and _is_text(message.get("refusal"))
+        and _is_text(message.get("reasoning_content"))
         and _is_named(message.get("function_call"), "arguments")
         and (calls is None or (isinstance(calls, list) and all(map(_is_call, calls))))
     )

@@ -60,18 +60,16 @@ class Stencil:
             return None
         first, *raw, last = parts
         lines = b"\n".join(raw)
-        texts: list[str | None]
         if _NO_PLAIN_TEXT.search(lines) is None and lines.count(b"\n") == len(raw) - 1:
             try:
-                texts = [*lines.decode().split("\n")]
+                texts = lines.decode().split("\n")
             except UnicodeDecodeError:
                 return None
         else:
-            texts = [_decoded(one) for one in raw]
-        sound = [text for text in texts if text is not None]
-        if len(sound) < len(texts):
-            return None
-        return first + self._end, sound, self._begin + last
+            texts = [text for one in raw if (text := _decoded(one)) is not None]
+            if len(texts) < len(raw):
+                return None
+        return first + self._end, texts, self._begin + last
 
 
 def stencil_of(data: bytes, chunk: JsonObject) -> Stencil | None:

@@ -3,7 +3,7 @@
 And what is owed by it: early and incredible figures are not the last word.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from llmguard.domain.catalog import Model
@@ -151,13 +151,15 @@ def whole_hold(input_tokens: int, held: Amount, note: JsonObject) -> Owed:
     return Owed(Usage(input_tokens, max(0, held.tokens - input_tokens)), "held", note)
 
 
-def choices_of(chunk: JsonObject) -> Iterator[tuple[int, JsonObject]]:
-    """Yield the choices of a completion or chunk with their indexes; what is no choice is left out."""
+def choices_of(chunk: JsonObject) -> list[tuple[int, JsonObject]]:
+    """Return the choices of a completion or chunk with their indexes; what is no choice is left out."""
     choices = chunk.get("choices")
+    found: list[tuple[int, JsonObject]] = []
     for choice in choices if isinstance(choices, list) else ():
         if isinstance(choice, dict):
             index = choice.get("index")
-            yield index if type(index) is int and index > 0 else 0, choice
+            found.append((index if type(index) is int and index > 0 else 0, choice))
+    return found
 
 
 def index_of(value: Any) -> int | None:  # Any: not checked yet
