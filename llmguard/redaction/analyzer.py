@@ -7,10 +7,11 @@ placeholders and what becomes of a finding. Nothing that fails in here lets a te
 import asyncio
 import hashlib
 import threading
-from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections import deque
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from struct import Struct
 
 from llmguard.domain.errors import Fault
 from llmguard.redaction.detector import Detector, Findings, Plan, uses_model
@@ -25,14 +26,18 @@ from llmguard.redaction.workers import Workers
 
 _INLINE_CHARACTERS = 1_000  # patterns alone take about a millisecond on these: not worth a thread
 _JOB_CHARACTERS = 4_000  # short texts share a job up to here, so that a chat costs few thread switches
-_CACHE_BYTES = 64 * 2**20
-_ENTRY_BYTES = 300  # key, tuple and two dictionary slots; measured with sys.getsizeof
-_FINDING_BYTES = 150
+_CACHE_BYTES = 24 * 2**20
+_GENERATIONS = 16
+_TEXTS_A_GENERATION = 5_461  # as many as a dictionary of 2**13 slots has room for: 87,376 texts in all
+_ENTRY_BYTES = 150  # at most: key 48, slots of the dictionary 54, and what bytes take beside their content
+_FINDING = Struct("<III")  # start, end, and what it is: a tenth of what an object takes
+_MOST_UNPACKED = 10_000  # findings and texts that are at hand as objects: 1.5 MB
 _TIME_LIMIT_SECONDS = 60.0
 _WARM_UP = "Dana Lee (dana@example.com, +1 212 555 0123) lives in Paris; card 4111 1111 1111 1111, naïve “quotes” №."
 
-Key = tuple[str, bytes]
+Key = bytes
 _Job = list[tuple[Key, str]]
+_Kind = tuple[str, float, str]  # entity, score, recognizer
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +134,7 @@ class Analyzer:
         """
         key = cache_key(profile.name, text)
         known = self._cache.get(key)
-        return self._analyse(key, text) if known is None else known
+        return self._analyse(self._plans[profile.name], key, text) if known is None else known
 
     async def find_all(self, texts: Sequence[str], profile: Profile) -> list[Findings]:
         """Return the findings of each text, without blocking the event loop.
@@ -147,11 +152,11 @@ class Analyzer:
             if key in known:
                 continue
             if _is_quick(plan, text):
-                known[key] = self._analyse(key, text)
+                known[key] = self._analyse(plan, key, text)
             else:
                 waiting[key] = text
         if waiting:
-            known |= await self._wait_for(waiting)
+            known |= await self._wait_for(plan, waiting)
         return [known[key] for key in keys]
 
     def explain(self, text: str, profile: Profile) -> list[ExplainedFinding]:
@@ -171,30 +176,32 @@ class Analyzer:
         """Stop the threads; an analyzer that shares them stops with it."""
         self.parts.workers.close()
 
-    def _analyse(self, key: Key, text: str) -> Findings:
-        findings = self._detector.find(self._plans[key[0]], text)
+    def _analyse(self, plan: Plan, key: Key, text: str) -> Findings:
+        findings = self._detector.find(plan, text)
         self._cache.put(key, findings)
         return findings
 
-    async def _wait_for(self, waiting: dict[Key, str]) -> dict[Key, Findings]:
+    async def _wait_for(self, plan: Plan, waiting: dict[Key, str]) -> dict[Key, Findings]:
         fresh = [(key, text) for key, text in waiting.items() if key not in self._running]
         jobs, together = _jobs(fresh), sum(len(text) for _, text in fresh)
         if len(jobs) > 1:  # all of them or none
             self.parts.workers.check(together)
         for job in jobs:
-            self._start(job, together)
+            self._start(plan, job, together)
         running = {key: self._running[key] for key in waiting}
         await asyncio.wait(running.values())  # unlike gather, it leaves them running for others when we are cancelled
         return {key: future.result() for key, future in running.items()}
 
-    def _start(self, job: _Job, together: int) -> None:
+    def _start(self, plan: Plan, job: _Job, together: int) -> None:
         """Start one job of a request that brings so many characters together, and a future for each of its texts.
 
         Raises:
             Fault: `overloaded`.
         """
         done = self.parts.workers.submit(
-            lambda: [self._analyse(key, text) for key, text in job], sum(len(text) for _, text in job), of=together
+            lambda: [self._analyse(plan, key, text) for key, text in job],
+            sum(len(text) for _, text in job),
+            of=together,
         )
         for key, _ in job:
             self._running[key] = done.get_loop().create_future()
@@ -231,46 +238,92 @@ def _jobs(texts: _Job) -> list[_Job]:
 
 
 def cache_key(profile: str, text: str) -> Key:
-    """Return the key of a text under a profile: 16 bytes of BLAKE2b, so that two texts never share one."""
-    return profile, hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+    """Return the key of a text under a profile: 15 bytes of BLAKE2b, so that two texts never share one.
+
+    One more, and Python would take 64 bytes for it in place of 48.
+    """
+    return hashlib.blake2b(f"{profile}\0{text}".encode("utf-8", "surrogatepass"), digest_size=15).digest()
 
 
 class FindingsCache:
-    """Findings by digest of the text, least recently used first out; never a text. Safe to use from several threads."""
+    """Findings by digest of the text, those not used for longest out first; never a text. Safe to use from threads.
+
+    Texts that come, or come again, join the newest of some generations, and the oldest is forgotten as a whole: so the
+    memory stays the same, where a dictionary whose keys come and go is made anew, and larger, after a hundred thousand.
+    Findings are kept as numbers; those of texts that came again lately also as objects, until there are enough of them.
+    """
 
     def __init__(self, limit_bytes: int) -> None:
-        self._limit_bytes = limit_bytes
-        self._entries: OrderedDict[Key, tuple[Finding, ...]] = OrderedDict()
+        self._most_bytes = limit_bytes // _GENERATIONS
+        self._generations: deque[dict[Key, bytes]] = deque([{}], _GENERATIONS)  # the newest first
+        self._held: deque[int] = deque([0], _GENERATIONS)  # bytes of each
+        self._unpacked: dict[Key, tuple[Finding, ...]] = {}
+        self._unpacked_size = 0
+        self._kinds: list[_Kind] = []  # as many as rules and scores make
+        self._place_of: dict[_Kind, int] = {}
         self._lock = threading.Lock()
-        self.held_bytes = 0
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return sum(map(len, self._generations))
+
+    @property
+    def held_bytes(self) -> int:
+        """How much memory is taken by what is kept, but for a little that is at hand as objects."""
+        return sum(self._held)
 
     def get(self, key: Key) -> tuple[Finding, ...] | None:
         """Return the findings of a text that was analysed before, or None."""
         return self.get_all([key]).get(key)
 
-    def get_all(self, keys: Iterable[Key]) -> dict[Key, tuple[Finding, ...]]:
+    def get_all(self, keys: Sequence[Key]) -> dict[Key, tuple[Finding, ...]]:
         """Return the findings of those texts that were analysed before."""
         with self._lock:
-            known = {key: self._entries[key] for key in keys if key in self._entries}
-            for key in known:
-                self._entries.move_to_end(key)
+            known = {key: self._unpacked[key] for key in keys if key in self._unpacked}
+            for key in keys if len(known) < len(keys) else ():
+                if key not in known and (packed := self._recall(key)) is not None:
+                    known[key] = self._unpack(key, packed)
             return known
 
     def put(self, key: Key, findings: tuple[Finding, ...]) -> None:
-        """Remember findings, and forget the least recently used ones beyond the limit."""
+        """Remember findings, and forget what was not used for longest beyond the limits."""
         with self._lock:
-            replaced = self._entries.pop(key, None)
-            if replaced is not None:
-                self.held_bytes -= _size(replaced)
-            self._entries[key] = findings
-            self.held_bytes += _size(findings)
-            while self.held_bytes > self._limit_bytes:
-                _, forgotten = self._entries.popitem(last=False)
-                self.held_bytes -= _size(forgotten)
+            self._keep(key, b"".join(_FINDING.pack(one.start, one.end, self._place(one)) for one in findings))
 
+    def _recall(self, key: Key) -> bytes | None:
+        """Return what is kept of a text, which is now among the newest."""
+        for generation in self._generations:
+            packed = generation.get(key)
+            if packed is not None:
+                if generation is not self._generations[0]:
+                    self._keep(key, generation.pop(key))
+                return packed
+        return None
 
-def _size(findings: tuple[Finding, ...]) -> int:
-    return _ENTRY_BYTES + _FINDING_BYTES * len(findings)
+    def _keep(self, key: Key, packed: bytes) -> None:
+        size = _ENTRY_BYTES + len(packed)
+        if size > self._most_bytes or key in self._generations[0]:
+            return
+        if self._held[0] + size > self._most_bytes or len(self._generations[0]) >= _TEXTS_A_GENERATION:
+            self._generations.appendleft({})
+            self._held.appendleft(0)
+        self._generations[0][key] = packed
+        self._held[0] += size
+
+    def _unpack(self, key: Key, packed: bytes) -> tuple[Finding, ...]:
+        kinds = self._kinds
+        findings = tuple([Finding(start, end, *kinds[place]) for start, end, place in _FINDING.iter_unpack(packed)])
+        self._unpacked_size += 1 + len(findings)
+        if self._unpacked_size > _MOST_UNPACKED:
+            self._unpacked.clear()
+            self._unpacked_size = 1 + len(findings)
+        self._unpacked[key] = findings
+        return findings
+
+    def _place(self, one: Finding) -> int:
+        """Return where it stands of what kind a finding is."""
+        kind = (one.entity_type, one.score, one.recognizer)
+        place = self._place_of.get(kind)
+        if place is None:
+            place = self._place_of[kind] = len(self._kinds)
+            self._kinds.append(kind)
+        return place

@@ -11,7 +11,7 @@ Source: spaCy 3.8.18, `Tokenizer._tokenize_affixes` (pieces, and which space bel
 
 import re
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +22,7 @@ from spacy.strings import get_string_id
 
 Matrix = NDArray[np.float32]
 
-_KEPT_WORDS = 40_000  # times 96 floats of 4 bytes: 15 MB
+_KEPT_WORDS = 20_000  # times 96 floats of 4 bytes: 8 MB, and 5 MB for what finds them
 _KEPT_FORMS = 10_000
 _LONGEST_KEPT = 64  # characters; longer pieces are rarely words, and never come twice
 _WHITESPACE = re.compile(r"(\s+)")
@@ -41,6 +41,7 @@ _SHAPE = str.maketrans({code: "X" if chr(code).isupper() else "x" if chr(code).i
                         map(ord, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789")})  # fmt: skip
 
 _Token = tuple[int, int, int]  # start and end in the piece, row
+_Known = int | tuple[_Token, ...]  # of a piece that is one token, its row alone: a third of the memory
 _Features = tuple[int, ...]  # ids of norm, prefix, suffix and shape
 
 
@@ -189,7 +190,8 @@ class WordTable:
             tuple[str | int, int], int
         ] = {}  # by word (a long one's id) and norm, which the tokenizer's exceptions may give
         self._plain_row_of: dict[str, int] = {}  # of words with the norm that they have everywhere
-        self._tokens_of: dict[str, tuple[_Token, ...]] = {}
+        self._used_rows = 0
+        self._tokens_of: dict[str, _Known] = {}
         self._fresh: list[_Features] = []  # of the newest rows, which are to be embedded
         self._cuts_of: dict[str, tuple[int, ...] | None] = {}  # by form: where tokens end, in elements
         self._exceptions = frozenset(run.lower() for rule in pipeline.tokenizer.rules for run in _RUN.findall(rule))
@@ -204,10 +206,16 @@ class WordTable:
                 reach = None
             else:
                 pieces = [piece for first, end in runs for piece in pieces[first:end]]
-        tokens_of = self._known({piece for _, piece in pieces}, len(text))
+        tokens_of = self._known({piece for _, piece in pieces})
         starts, ends, rows = [], [], []
         for offset, piece in pieces:
-            for start, end, row in tokens_of[piece]:
+            known = tokens_of[piece]
+            if isinstance(known, int):
+                starts.append(offset)
+                ends.append(offset + len(piece))
+                rows.append(known)
+                continue
+            for start, end, row in known:
                 starts.append(offset + start)
                 ends.append(offset + end)
                 rows.append(row)
@@ -221,19 +229,25 @@ class WordTable:
         unsure = np.concatenate([unsure[first:end] for first, end in runs])
         return Tokens(starts, ends, self._rows[rows], self._is_space[rows], unsure)
 
-    def _known(self, pieces: set[str], most_tokens: int) -> dict[str, tuple[_Token, ...]]:
+    def _known(self, pieces: set[str]) -> Mapping[str, _Known]:
         """Return the tokens of each piece, after learning those that are new."""
         missing = {piece for piece in pieces if piece not in self._tokens_of}  # `-` would walk all that are known
         if not missing:
             return self._tokens_of
-        if max(len(self._row_of) + most_tokens, len(self._tokens_of) + len(missing)) > self._kept_words:
+        most_tokens = sum(map(len, missing))
+        if max(self._used_rows + most_tokens, len(self._tokens_of) + len(missing)) > self._kept_words:
             self._row_of.clear()
             self._plain_row_of.clear()
             self._tokens_of.clear()
+            self._used_rows = 0
             missing = pieces
         learnt = self._learn(missing)
-        self._tokens_of.update((piece, tokens) for piece, tokens in learnt.items() if len(piece) <= _LONGEST_KEPT)
-        return {piece: learnt.get(piece) or self._tokens_of[piece] for piece in pieces}
+        self._tokens_of.update(
+            (piece, tokens[0][2] if len(tokens) == 1 else tokens)
+            for piece, tokens in learnt.items()
+            if len(piece) <= _LONGEST_KEPT
+        )
+        return {piece: learnt[piece] if piece in learnt else self._tokens_of[piece] for piece in pieces}
 
     def _learn(self, pieces: Iterable[str]) -> dict[str, tuple[_Token, ...]]:
         learnt: dict[str, tuple[_Token, ...]] = {}
@@ -294,31 +308,36 @@ class WordTable:
         row = self._plain_row_of.get(word)
         if row is None:
             norm = get_string_id(self._norm(word))
-            row = self._row(word, (norm, get_string_id(word[0]), get_string_id(word[-3:]), get_string_id(_shape(word))))
-            self._plain_row_of[word] = row
+            features = norm, get_string_id(word[0]), get_string_id(word[-3:]), get_string_id(_shape(word))
+            row = self._plain_row_of[word] = self._new_row(features, is_space=False)
         return row
 
     def _row(self, word: str, features: _Features) -> int:
         known = word if len(word) <= _LONGEST_KEPT else get_string_id(word), features[0]
         row = self._row_of.get(known)
         if row is None:
-            row = self._row_of[known] = len(self._row_of)
-            self._fresh.append(features)
-            self._is_space[row] = word.isspace()
+            row = self._row_of[known] = self._new_row(features, is_space=word.isspace())
+        return row
+
+    def _new_row(self, features: _Features, *, is_space: bool) -> int:
+        row = self._used_rows
+        self._used_rows += 1
+        self._fresh.append(features)
+        self._is_space[row] = is_space
         return row
 
     def _embed_fresh(self) -> None:
         if self._fresh and self._embedding is not None:
-            last = len(self._row_of)
+            last = self._used_rows
             self._rows[last - len(self._fresh) : last] = self._embedding(self._fresh)
         self._fresh.clear()
 
     def _learn_document(self, pieces: list[str], text: str) -> Iterator[tuple[str, tuple[_Token, ...]]]:
         doc = self._tokenizer(text)
         facts = doc.to_array(["IDX", "LENGTH", *_LOOKED_AT]).tolist()
-        first = len(self._row_of)
+        first = self._used_rows
         rows = [self._row(text[start : start + length], tuple(features)) for start, length, *features in facts]
-        if self._embedding is None and len(self._row_of) > first:
+        if self._embedding is None and self._used_rows > first:
             self._rows[rows] = self._embed_doc([doc])[0]
         offset = at = 0
         for piece in pieces:

@@ -28,7 +28,7 @@ def test_thousands_of_different_prompts_do_not_grow_anything_beyond_its_bound(tm
     known = len(vocabulary.strings)  # a lexeme goes with its string; spaCy does not count lexemes down
     for number in range(PROMPTS):
         analyzer.find(a_prompt(number), analyzer.profiles["standard"])
-        assert len(words._row_of) <= 1_000
+        assert words._used_rows <= 1_000
         assert len(words._tokens_of) <= 1_000
         assert analyzer._cache.held_bytes <= 50_000
     assert len(vocabulary.strings) == known
