@@ -1,7 +1,8 @@
 """Memory under load for a long time: a sample every few seconds, and the slope of the line through them.
 
 `scripts/bench soak [--minutes N] [--save]`: 32 callers at full speed; every prompt has numbers and names that were not
-there before. The first half is not counted: caches fill up to their bounds, which takes six minutes at full speed.
+there before. What is remembered of texts and words is filled up to its bounds first, by requests of a hundred new texts
+each, since at full speed that would take an hour. The first half of the samples is not counted.
 """
 
 import argparse
@@ -17,13 +18,16 @@ from pathlib import Path
 from scripts.measuring import prompts, texts
 from scripts.measuring.processes import memory_of
 from scripts.measuring.results import Figure, Result, Run, Table
-from scripts.measuring.stand import NAMES, PATTERNS, Mock, Served, served
+from scripts.measuring.stand import NAMES, PATTERNS, Mock, Served, require_all_ok, served, wait_until_idle
 
 MINUTES, QUICK_MINUTES = 15.0, 0.5
 SAMPLE_SECONDS = 2.0
 ROUND_SECONDS = 15.0
 CALLERS = 32
 PROMPTS_A_ROUND = 4_000
+TEXTS_A_REQUEST = 101  # the user's first and last
+FILLING = ((PATTERNS, 1_000), (NAMES, 80))  # requests: 100,000 texts, and 24,000 words that the language model reads
+FILLING_SECONDS = 600.0  # patience
 NOISE_MB_AN_HOUR = 20.0  # a tenth of a worker
 SHOWN = 12
 ROLES = ("worker", "ingester", "parent")
@@ -49,6 +53,7 @@ def main() -> None:
 
 def soak(gateway: Served, seconds: float) -> tuple[dict[str, list[tuple[float, float]]], int]:
     """Return hours and MB of each role, and how many requests were answered."""
+    fill(gateway)
     samples: dict[str, list[tuple[float, float]]] = {role: [] for role in ROLES}
     ended = threading.Event()
     begun = time.monotonic()
@@ -77,16 +82,30 @@ def soak(gateway: Served, seconds: float) -> tuple[dict[str, list[tuple[float, f
     return samples, asked
 
 
+def fill(gateway: Served) -> None:
+    """Have it remember as many texts and words as it ever does."""
+    for preset, requests in FILLING:
+        rng = random.Random(f"filling {preset}")
+        bodies = [prompts.asked(preset, [_order(rng) for _ in range(TEXTS_A_REQUEST)]) for _ in range(requests)]
+        load = gateway.load(bodies, callers=2, seconds=FILLING_SECONDS, mode="once")
+        require_all_ok(gateway.ask(load)[0], "filling")
+    wait_until_idle(gateway)
+
+
 def some_prompts(number: int) -> list[str]:
     """Return prompts with values of which none came in earlier rounds; one in fifty has its names looked for."""
     rng = random.Random(f"soak {number}")
     return [
         prompts.asked(
             PATTERNS if one % 50 else NAMES,
-            [f"{prompts.LETTER} The order is {texts.digits(rng, 9)}, of {texts.person(rng)}, {texts.mail(rng)}."],
+            [f"{prompts.LETTER} {_order(rng)}"],
         )
         for one in range(PROMPTS_A_ROUND)
     ]
+
+
+def _order(rng: random.Random) -> str:
+    return f"The order is {texts.digits(rng, 9)}, of {texts.person(rng)}, {texts.mail(rng)}."
 
 
 def report(result: Result, samples: dict[str, list[tuple[float, float]]], asked: int, minutes: float) -> None:
