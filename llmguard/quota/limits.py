@@ -16,10 +16,14 @@ from llmguard.quota.operations import Claim, Obstacle, Reserve, Shortfall
 from llmguard.quota.windows import SECOND, Instant, slot_end, to_datetime, to_instant
 
 Raised = Mapping[LimitName, int]  # what grants in force add to the limits of one scope
+# One limit: its name, where its quantity stands in an amount, its window (minute, day or month: 0, 1 or 2), how much it
+# is, and what of that is used and held.
+Counted = tuple[LimitName, int, int, int, int, int]
 
 NOTHING_RAISED: Raised = {}
 _HELD_OPENS_AFTER = SECOND  # requests in flight end at any moment
 _NEVER = float("inf")
+_NOTHING = Amount(0, 0, 0)
 _NOT_EVEN_THE_LEAST = -1
 # Where in an amount the quantity stands that a limit counts.
 _PLACES: dict[LimitName, int] = {
@@ -27,14 +31,6 @@ _PLACES: dict[LimitName, int] = {
     "tokens_per_minute": 1,
     "tokens_per_day": 1,
     "tokens_per_month": 1,
-    "usd_per_month": 2,
-}
-# Which window a limit counts in: minute, day, month.
-_WINDOWS: dict[LimitName, int] = {
-    "requests_per_minute": 0,
-    "tokens_per_minute": 0,
-    "tokens_per_day": 1,
-    "tokens_per_month": 2,
     "usd_per_month": 2,
 }
 _to_datetime = lru_cache(maxsize=1_024)(to_datetime)  # all that ask within a second, or a day, get the same ends
@@ -58,22 +54,26 @@ def quantity_of(amount: Amount, name: LimitName) -> int:
 
 def standings(account: Account, claim: Claim, raised: Raised = NOTHING_RAISED) -> tuple[Standing, ...]:
     """Return how a rolled account stands against each limit that exists, shortest window first."""
+    return tuple(told(account, claim, raised, counted(account, claim, raised)))
+
+
+def told(
+    account: Account, claim: Claim, raised: Raised, found: Sequence[Counted], held_since: Amount = _NOTHING
+) -> list[Standing]:
+    """Return the standings of what was `counted` in a rolled account, and so much held since."""
     scope, zone = claim.scope, claim.quota.time_zone
     ends = (_to_datetime(_first_leaves(account)), _to_datetime(account.day.end), _to_datetime(account.month.end))
-    return tuple(
-        [
-            Standing(name, limit, used, held, ends[_WINDOWS[name]], scope, raised.get(name, 0), zone)
-            for name, limit, used, held in _in_force(account, claim, raised)
-        ]
-    )
+    return [
+        Standing(name, limit, used, held + held_since[place], ends[window], scope, raised.get(name, 0), zone)
+        for name, place, window, limit, used, held in found
+    ]
 
 
-def fitting_step(account: Account, claim: Claim, raised: Raised, reserve: Reserve) -> int:
-    """Return the highest step of the reservation that fits into every limit of the claim; -1: not even the least."""
+def fitting_step(found: Sequence[Counted], reserve: Reserve) -> int:
+    """Return the highest step of the reservation that fits into all that was `counted`; -1: not even the least."""
     highest = steps = reserve.steps
     at_least, at_most = reserve.at(0), reserve.most
-    for name, limit, used, held in _in_force(account, claim, raised):
-        place = _PLACES[name]
+    for _, place, _, limit, used, held in found:
         least = at_least[place]
         room = limit - used - held - least
         if room < 0:
@@ -97,23 +97,26 @@ def tightest(found: Sequence[Shortfall]) -> Shortfall:
     return max(found, key=lambda shortfall: _NEVER if shortfall.opens_at is None else shortfall.opens_at)
 
 
-def _in_force(account: Account, claim: Claim, raised: Raised) -> list[tuple[LimitName, int, int, int]]:
-    """Return name, limit, used and held of each limit that exists."""
+def counted(account: Account, claim: Claim, raised: Raised) -> list[Counted]:
+    """Return what a rolled account says of each limit that exists, shortest window first."""
     quota, minute, day, month = claim.quota, account.minute, account.day, account.month
-    found: list[tuple[LimitName, int, int, int]] = []
+    found: list[Counted] = []
     if (limit := quota.requests_per_minute) is not None:
-        found.append(("requests_per_minute", limit, minute.used.requests, minute.held.requests))
+        found.append(("requests_per_minute", 0, 0, limit, minute.used.requests, minute.held.requests))
     if (limit := quota.tokens_per_minute) is not None:
-        found.append(("tokens_per_minute", limit, minute.used.tokens, minute.held.tokens))
+        found.append(("tokens_per_minute", 1, 0, limit, minute.used.tokens, minute.held.tokens))
     if (limit := quota.tokens_per_day) is not None:
-        found.append(("tokens_per_day", limit, day.used.tokens, day.held.tokens))
+        found.append(("tokens_per_day", 1, 1, limit, day.used.tokens, day.held.tokens))
     if (limit := quota.tokens_per_month) is not None:
-        found.append(("tokens_per_month", limit, month.used.tokens, month.held.tokens))
+        found.append(("tokens_per_month", 1, 2, limit, month.used.tokens, month.held.tokens))
     if (limit := quota.nano_usd_per_month) is not None:
-        found.append(("usd_per_month", limit, month.used.nano_usd, month.held.nano_usd))
+        found.append(("usd_per_month", 2, 2, limit, month.used.nano_usd, month.held.nano_usd))
     if not raised:
         return found
-    return [(name, limit + raised.get(name, 0), used, held) for name, limit, used, held in found]
+    return [
+        (name, place, window, limit + raised.get(name, 0), used, held)
+        for name, place, window, limit, used, held in found
+    ]
 
 
 def _shortfall(account: Account, standing: Standing, asked: int) -> Shortfall:

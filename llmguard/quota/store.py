@@ -23,7 +23,7 @@ from llmguard.domain.quota import Amount, LimitName, Standing
 from llmguard.domain.state_file import open_state
 from llmguard.quota.account import Account
 from llmguard.quota.grants import CREATE_GRANTS, GRANTS_IN_FORCE
-from llmguard.quota.limits import Raised, fitting_step, shortfalls, standings, tightest
+from llmguard.quota.limits import Counted, Raised, counted, fitting_step, shortfalls, tightest, told
 from llmguard.quota.operations import (
     Claim,
     Denied,
@@ -60,7 +60,7 @@ _TAKE_HOLD = "DELETE FROM holds WHERE id = ? RETURNING scopes, reserved_at, requ
 _NOTHING = Amount(0, 0, 0)
 _DONE = Done()
 _MOST_KEPT = 256  # accounts; a busy one takes 15 KB
-_Party = tuple[Account, Claim, Raised]  # who pays, with what was granted on top
+_Party = tuple[Account, Claim, Raised, list[Counted]]  # who pays, what was granted on top, and how it stands
 Found = TypeVar("Found")
 _decode_account = msgspec.json.Decoder(Account).decode
 _decode_scopes = msgspec.json.Decoder(tuple[str, ...]).decode
@@ -249,7 +249,7 @@ class _Page:
 
     def _reserve(self, reserve: Reserve) -> Result:
         parties = self._brought_up(reserve.claims)
-        step = min([fitting_step(*party, reserve) for party in parties])
+        step = min([fitting_step(found, reserve) for _, _, _, found in parties])
         if step < 0:
             is_taken = self._execute(_IS_THERE, (reserve.hold_id,)).fetchone() is not None
             return Duplicate() if is_taken else self._denied(parties, reserve.at(0))
@@ -259,10 +259,10 @@ class _Page:
         hold = (reserve.hold_id, _encode(scopes).decode(), reserve.worker, instant, *amount)
         if not self._execute(_WRITE_HOLD, hold).rowcount:
             return Duplicate()
-        for account, _, _ in parties:
+        for account, _, _, _ in parties:
             account.hold(amount)
         self._changed.update(scopes)
-        return Granted(to_datetime(instant), amount, _standings(parties))
+        return Granted(to_datetime(instant), amount, _standings(parties, amount))
 
     def _end(self, hold_id: str, actual: Amount | None) -> Done:
         for scopes, reserved_at, *quantities in self._execute(_TAKE_HOLD, (hold_id,)).fetchall():  # one, or none
@@ -284,7 +284,8 @@ class _Page:
         return [self._party(account, claim) for account, claim in zip(accounts, claims, strict=True)]
 
     def _party(self, account: Account, claim: Claim) -> _Party:
-        return account, claim, self._raised(claim.scope, account.seen_at)
+        raised = self._raised(claim.scope, account.seen_at)
+        return account, claim, raised, counted(account, claim, raised)
 
     def _account_of(self, claim: Claim) -> Account:
         account = self._account(claim.scope, claim.quota.time_zone)
@@ -314,12 +315,17 @@ class _Page:
         return raised
 
 
-def _standings(parties: Sequence[_Party]) -> tuple[Standing, ...]:
-    return tuple([standing for party in parties for standing in standings(*party)])
+def _standings(parties: Sequence[_Party], held_since: Amount = _NOTHING) -> tuple[Standing, ...]:
+    found: list[Standing] = []
+    for party in parties:
+        found += told(*party, held_since)
+    return tuple(found)
 
 
 def _shortfalls(parties: Sequence[_Party], amount: Amount) -> list[Shortfall]:
-    return [shortfall for account, claim, raised in parties for shortfall in shortfalls(account, claim, amount, raised)]
+    return [
+        shortfall for account, claim, raised, _ in parties for shortfall in shortfalls(account, claim, amount, raised)
+    ]
 
 
 def _open_hold(row: tuple[str, str, str, int, int, int, int]) -> OpenHold:
