@@ -106,13 +106,12 @@ LONGEST_TYPE = (
 PAIRS_IN_STEM = 6
 STEM_LENGTH = 2 * PAIRS_IN_STEM
 
-_CONSONANTS = "BCDFGHJKLMNPQRSTVWXZ"
-_VOWELS = "AEIOU"
+CONSONANTS = "BCDFGHJKLMNPQRSTVWXZ"
+VOWELS = "AEIOU"
 _PLACES = tuple(100**place for place in range(20))  # as many pairs as are in a number of 128 bits
-_PAIRS = tuple(consonant + vowel for consonant in _CONSONANTS for vowel in _VOWELS)
-STEM_PATTERN = rf"(?:[{_CONSONANTS}][{_VOWELS}]){{{PAIRS_IN_STEM}}}"
+_PAIRS = tuple(consonant + vowel for consonant in CONSONANTS for vowel in VOWELS)
 
-_CANONICAL = re.compile(rf"<([A-Z][A-Z0-9_]*)_(?:[{_CONSONANTS}][{_VOWELS}]){{6,9}}>")
+_CANONICAL = re.compile(rf"<([A-Z][A-Z0-9_]*)_(?:[{CONSONANTS}][{VOWELS}]){{6,9}}>")
 _DROPPED = re.compile(r"<([A-Z][A-Z0-9_]*)>")
 _CODED_OR_DROPPED = re.compile(f"{_CANONICAL.pattern}|{_DROPPED.pattern}")
 

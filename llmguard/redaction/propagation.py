@@ -130,7 +130,7 @@ class Phrases:
 
 SHORTEST_VALUE = 3  # characters; shorter ones are everywhere
 _SHORTEST_NUMBER = 4  # digits of a value that has nothing else
-_FEW_VALUES = 128  # counting each of them in a text is quicker than reading it word by word
+_FEW_VALUES = 256  # counting each of them in a text is quicker than reading it word by word
 _FEW_PLACES = 64  # so is looking for each of them
 
 
@@ -209,18 +209,18 @@ class KnownValues:
         hidden = "\0".join(
             [text[span.start : span.end] for text, own in zip(texts, spans, strict=True) for span in own]
         )
-        exact = [(value, _every(value, whole)) for value in _outside(self._exact, whole, hidden)]
-        names: list[tuple[str, list[int]]] = []
+        exact = _elsewhere(self._exact, whole, hidden)
+        names: dict[str, list[int]] | None = {}
         if self._names:
             alike = _alike(whole)
-            names = [(name, _every(name, alike)) for name in _outside(map(_alike, self._names), alike, _alike(hidden))]
-        if any(len(begins) > _FEW_PLACES for _, begins in exact + names):
+            names = _elsewhere(map(_alike, self._names), alike, _alike(hidden))
+        if exact is None or names is None:
             return None
-        places = [(begin, begin + len(value), self._exact[value]) for value, begins in exact for begin in begins]
+        places = [(at, at + len(value), self._exact[value]) for value, begins in exact.items() for at in begins]
         if names:
-            at = [0, *accumulate(map(len, _ALIKE_CHARACTERS.findall(whole)))]
-            places += [(at[begin], at[begin + len(name)], PERSON) for name, begins in names for begin in begins]
-        return _by_text(places, whole, texts)
+            raw = [0, *accumulate(map(len, _ALIKE_CHARACTERS.findall(whole)))]
+            places += [(raw[at], raw[at + len(name)], PERSON) for name, begins in names.items() for at in begins]
+        return _by_text(places, texts) if places else {}
 
 
 def _apart(texts: list[str]) -> tuple[list[str], list[str]]:
@@ -234,9 +234,20 @@ def _is_usual(text: str) -> bool:
     return "\0" not in text and (text.isascii() or not _UNEVEN.search(text))
 
 
-def _outside(values: Iterable[str], whole: str, hidden: str) -> list[str]:
-    """Return those values that may stand in the whole where it is not hidden, by how often they stand in both."""
-    return [value for value in values if whole.count(value) > hidden.count(value) and "\0" not in value]
+def _elsewhere(values: Iterable[str], whole: str, hidden: str) -> dict[str, list[int]] | None:
+    """Return where those values stand that may stand where nothing is hidden; None if that is in too many places."""
+    found: dict[str, list[int]] = {}
+    for value in values:
+        if whole.count(value) > hidden.count(value) and "\0" not in value:
+            begins = _every(value, whole)
+            if len(begins) > _FEW_PLACES:
+                return None
+            borders = [
+                at for at in begins if not (_INSIDE_WORD.match(whole, at) or _INSIDE_WORD.match(whole, at + len(value)))
+            ]
+            if borders:
+                found[value] = borders
+    return found
 
 
 def _every(value: str, whole: str) -> list[int]:
@@ -249,15 +260,14 @@ def _every(value: str, whole: str) -> list[int]:
     return begins
 
 
-def _by_text(places: Iterable[tuple[int, int, str]], whole: str, texts: Sequence[str]) -> dict[int, _Places]:
-    """Return by its text where in it each of those places stands that has word borders on both sides."""
+def _by_text(places: Iterable[tuple[int, int, str]], texts: Sequence[str]) -> dict[int, _Places]:
+    """Return by its text where in it each of those places stands."""
     begins = [*accumulate((len(text) + 1 for text in texts), initial=1)]
     found: dict[int, _Places] = {}
     for start, end, entity_type in places:
-        if not (_INSIDE_WORD.match(whole, start) or _INSIDE_WORD.match(whole, end)):
-            index = bisect_right(begins, start) - 1
-            place = start - begins[index], end - begins[index]
-            found.setdefault(index, {}).setdefault(place, entity_type)
+        index = bisect_right(begins, start) - 1
+        place = start - begins[index], end - begins[index]
+        found.setdefault(index, {}).setdefault(place, entity_type)
     return found
 
 

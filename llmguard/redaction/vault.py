@@ -12,8 +12,11 @@ from llmguard.domain.chat import JsonObject
 from llmguard.redaction.bent import BentPlaceholders, bracketed_types
 from llmguard.redaction.entries import Entry
 from llmguard.redaction.placeholders import (
+    CONSONANTS,
+    PAIRS_IN_STEM,
     PERSON,
-    STEM_PATTERN,
+    STEM_LENGTH,
+    VOWELS,
     PlaceholderCodes,
     name_parts,
     normalise,
@@ -24,9 +27,10 @@ from llmguard.redaction.stream import StreamRestorer
 
 _LOWER_CASE = bytes(range(256)).lower()
 _NO_LETTERS = bytes(sorted(set(range(256)) - set(string.ascii_letters.encode())))
-_STEMS = re.compile(rf"(?=({STEM_PATTERN.lower()}))".encode())  # also those that overlap
+# Consonants and vowels of stems, each alike.
+_SHAPES = bytes.maketrans((CONSONANTS + VOWELS).lower().encode(), b"C" * len(CONSONANTS) + b"V" * len(VOWELS))
+_STEM_SHAPE = b"CV" * PAIRS_IN_STEM
 # Of one value, from how many spellings on the next one gets a longer tail at once, not after trying all that are taken.
-_LOOKED_FOR = 32  # stems; looking for more of them takes longer than reading the letters once
 _ATTEMPTS = ((5_000, 200), (50, 100))
 
 
@@ -194,12 +198,11 @@ class Vault:
 class _Typed:
     """What the caller wrote that looks like a placeholder, in any spelling."""
 
-    __slots__ = ("_letters", "_looks", "_stems", "types")
+    __slots__ = ("_letters", "_stems", "types")
 
     def __init__(self) -> None:
         self._letters = b""
-        self._looks = 0
-        self._stems: frozenset[bytes] | None = None
+        self._stems: set[bytes] | None = None
         self.types: frozenset[str] = frozenset()
 
     def copy(self) -> "_Typed":
@@ -215,11 +218,18 @@ class _Typed:
             self.types |= bracketed_types(text)
 
     def holds(self, stem: str) -> bool:
-        """Return whether a stem stands among the letters: looked for, and from some stems on looked up."""
-        sought = stem.lower().encode()
-        self._looks += 1
-        if self._looks <= _LOOKED_FOR:
-            return sought in self._letters
+        """Return whether a stem stands among the letters."""
         if self._stems is None:
-            self._stems = frozenset(_STEMS.findall(self._letters))
-        return sought in self._stems
+            self._stems = _stems_in(self._letters)
+        return stem.lower().encode() in self._stems
+
+
+def _stems_in(letters: bytes) -> set[bytes]:
+    """Return all that has the shape of a stem, also where they overlap."""
+    shapes = letters.translate(_SHAPES)
+    stems: set[bytes] = set()
+    at = shapes.find(_STEM_SHAPE)
+    while at >= 0:
+        stems.add(letters[at : at + STEM_LENGTH])
+        at = shapes.find(_STEM_SHAPE, at + 1)
+    return stems
