@@ -40,6 +40,8 @@ _HUNG_UP_STATUS = 499  # nginx's status for a client that closed the connection
 _MILLION = 1_000_000
 _LONGEST_VERSION = 5  # digits; longer numbers may be somebody's
 _STRANGER_STATUS = 401  # no valid key
+_STRANGERS_AT_ONCE = 500
+_TURNED_AWAY_AT_ONCE = 50  # a trace costs several times what they cost
 
 
 class Recorder:
@@ -54,8 +56,10 @@ class Recorder:
         self.clock = clock
         self.trace_ids = TraceIds()
         self._finishing: set[asyncio.Task[None]] = set()
-        self._strangers = Sample(clock, "without a valid key")  # else anybody could fill the disk
-        self.turned_away = Sample(clock, "that could not even wait for their turn")
+        self._strangers = Sample(
+            clock, "without a valid key", at_once=_STRANGERS_AT_ONCE
+        )  # else anybody could fill the disk
+        self.turned_away = Sample(clock, "that could not even wait for their turn", at_once=_TURNED_AWAY_AT_ONCE)
 
     def open(self, endpoint: str) -> "Record":
         """Return the record of a request that came in just now."""

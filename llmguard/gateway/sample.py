@@ -5,7 +5,6 @@ import logging
 
 from llmguard.domain.clock import Clock
 
-_AT_ONCE = 500
 _A_SECOND = 10
 _TELL_SECONDS = 10.0
 _NANO = 1_000_000_000
@@ -13,13 +12,14 @@ _log = logging.getLogger(__name__)
 
 
 class Sample:
-    """Which of many refusals alike are traced: the first 500, then 10 a second; the log says how many others came."""
+    """Which of many refusals alike are traced: so many at once, and 10 a second; the log says how many others came."""
 
-    def __init__(self, clock: Clock, which: str) -> None:
+    def __init__(self, clock: Clock, which: str, *, at_once: int) -> None:
         """Take a sample of those requests; `which` they are is said in the log."""
         self._clock = clock
         self._which = which
-        self._left = float(_AT_ONCE)
+        self._at_once = at_once
+        self._left = float(at_once)
         self._ticks = clock.ticks()
         self._others = 0
 
@@ -27,7 +27,7 @@ class Sample:
         """Return whether the next one is traced; if not, it is counted here. Call it on an event loop."""
         ticks = self._clock.ticks()
         passed, self._ticks = (ticks - self._ticks) / _NANO, ticks
-        self._left = min(_AT_ONCE, self._left + passed * _A_SECOND)
+        self._left = min(self._at_once, self._left + passed * _A_SECOND)
         if self._left >= 1:
             self._left -= 1
             return True

@@ -18,7 +18,6 @@ from tests.support.raw_http import Wire, chunked
 from tests.support.served import Served, a_registry_at
 
 POST = "POST /v1/chat/completions HTTP/1.1"
-SAMPLE = 500  # so many are traced at once
 WHICH = "that came in this test"
 BODY = json.dumps({"model": "summarise", "messages": [{"role": "user", "content": "hello"}]}).encode()
 STREAM = BODY.replace(b"{", b'{"stream": true, ', 1)
@@ -46,10 +45,7 @@ class Crowded:
         for _ in range(9):
             ask(self.waiting.enter_context(Wire(self.served.base_url)), self.served, STREAM)
         assert self.provider.wait_for(lambda: self.slots.is_crowded)
-        sample = Sample(FrozenClock(), WHICH)
-        for _ in range(SAMPLE - self.traced):
-            assert sample.takes()
-        self.served.recorder.turned_away = sample
+        self.served.recorder.turned_away = Sample(FrozenClock(), WHICH, at_once=self.traced)
         return self.served
 
     def leave(self):
@@ -99,9 +95,7 @@ def test_a_refusal_without_a_trace_looks_like_one_with_a_trace(tmp_path, provide
         assert [is_traced(served, each) for each in (traced, other)] == [True, False]
     assert (traced.status, other.status) == (503, 503)
     assert traced.head.split("\r\n")[0] == other.head.split("\r\n")[0]
-    assert [line.partition(":")[0] for line in traced.head.split("\r\n")] == [
-        line.partition(":")[0] for line in other.head.split("\r\n")
-    ]
+    assert set(traced.headers) == set(other.headers)
     assert other.headers["retry-after"] == "1"
     assert other.headers["connection"] == "close"
     assert other.headers["x-request-id"] == "my-own.id"
