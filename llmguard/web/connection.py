@@ -56,7 +56,7 @@ class Connection(HttpToolsProtocol):
             return  # it comes behind one that was turned away
         crowd: Crowd | None = self.app_state.get(CROWD)
         is_first = self.cycle is None or self.cycle.response_complete
-        if crowd is not None and crowd.slots.is_crowded and is_first and self.parser.get_method() == b"POST":
+        if crowd is not None and is_first and self.parser.get_method() == b"POST" and crowd.slots.will_be_crowded():
             self._refusal = crowd.refusal(self.url, self.scheme or "", self.headers, self.server_state.default_headers)
         if self._refusal is None:
             super().on_headers_complete()
@@ -225,12 +225,31 @@ class Slots:
         self._taken_by: Counter[str] = Counter()
         self._begun = 0  # in this round
         self._waiting = 0
+        self._coming = 0  # in this round, and not here yet
         self._queues: dict[str, deque[asyncio.Future[None]]] = {}  # of apps that wait; whose turn is next comes first
 
     @property
     def is_crowded(self) -> bool:
         """Whether nobody else may even wait."""
         return self._waiting >= self._most_waiting
+
+    def will_be_crowded(self) -> bool:
+        """Return whether nobody else may wait once those are here that came in this round of the event loop.
+
+        If not, whoever asks is taken to come: in a round whose requests are read before any of them asks for a slot,
+        more may come than there is room for.
+        """
+        if not self._waiting:
+            return False
+        if self._waiting + self._coming >= self._most_waiting:
+            return True
+        if not self._coming:
+            asyncio.get_running_loop().call_soon(self._all_here)
+        self._coming += 1
+        return False
+
+    def _all_here(self) -> None:
+        self._coming = 0
 
     async def take(self, app: str) -> None:
         """Take a slot for an app, at once or after those who came before; whoever has one gives it back.

@@ -186,3 +186,18 @@ async def test_it_is_crowded_while_nobody_else_may_wait():
     for task in (*tasks, *more):
         task.cancel()
     await asyncio.gather(*tasks, *more, return_exceptions=True)
+
+
+async def test_who_came_in_the_same_round_is_reckoned_with_before_it_asks_for_a_slot():
+    slots = Slots(1, wait_seconds=30)
+    await slots.take("app")
+    assert not slots.will_be_crowded()
+    _, tasks = await take_in_order(slots, *["app"] * 6)
+
+    assert [slots.will_be_crowded() for _ in range(4)] == [False, False, True, True]
+    assert not slots.is_crowded  # those two did not ask
+    await a_round_later()
+    assert not slots.will_be_crowded()
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
