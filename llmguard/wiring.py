@@ -58,9 +58,9 @@ from llmguard.settings import Settings
 from llmguard.traces.spool import Spool, SpoolLimits
 from llmguard.web.admin import OperatorParts
 from llmguard.web.app import Site
-from llmguard.web.connection import Slots
 from llmguard.web.probes import Probes
 from llmguard.web.response_ids import ResponseIds
+from llmguard.web.slots import Slots
 
 if TYPE_CHECKING:
     from llmguard.traces.reader import TraceReader

@@ -18,7 +18,7 @@ from llmguard.identity.app_tokens import TokenMint
 from llmguard.identity.openid import OpenIdProviders
 from llmguard.web.admin import OperatorParts, operator_routers
 from llmguard.web.completions import COMPLETIONS, CompletionExchange
-from llmguard.web.connection import CROWD, Slots
+from llmguard.web.connection import CROWD
 from llmguard.web.cors import Preflight
 from llmguard.web.crowd import Crowd
 from llmguard.web.data_plane import Application, Governed, Listing, NotFound, no_such_method, no_such_path
@@ -34,6 +34,7 @@ from llmguard.web.probes import Probes
 from llmguard.web.response_ids import ResponseIds
 from llmguard.web.responses_answer import ResponsesExchange
 from llmguard.web.responses_request import RESPONSES
+from llmguard.web.slots import Slots
 from llmguard.web.static_files import serve_static
 from llmguard.web.token import JWKS, TOKEN, TokenExchange
 from llmguard.web.why import Why

@@ -3,8 +3,9 @@
 from collections.abc import Iterable
 
 from llmguard.gateway.recorder import Recorder
-from llmguard.web.connection import READ_AT_ONCE, Slots
+from llmguard.web.connection import READ_AT_ONCE
 from llmguard.web.headers import Headers, id_headers, retry_headers, why_address
+from llmguard.web.slots import Slots
 from llmguard.web.wire import encode_json, error_body
 
 _STATUS_LINE = b"HTTP/1.1 503 Service Unavailable\r\n"

@@ -21,10 +21,11 @@ from llmguard.idempotency.store import KeptAnswer
 from llmguard.identity.keyring import Credential
 from llmguard.identity.scopes import check_preset
 from llmguard.registry.resolve import resolve_preset
-from llmguard.web.connection import READ_AT_ONCE, Delivery, HangUp, HungUpError, Slots, read_body
+from llmguard.web.connection import READ_AT_ONCE, Delivery, HangUp, HungUpError, read_body
 from llmguard.web.exchange import Arrival, Exchange, OpenExchange
 from llmguard.web.headers import Headers, answer_headers, cors_headers, note_own_ids, retry_headers, why_address
 from llmguard.web.response_ids import ResponseIds
+from llmguard.web.slots import Slots
 from llmguard.web.wire import encode_json, error_body
 
 _log = logging.getLogger(__name__)

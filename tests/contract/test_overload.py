@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from llmguard.web.connection import Slots
+from llmguard.web.slots import Slots
 from tests.support.provider_server import ProviderServer
 from tests.support.served import Served, a_registry_at
 

@@ -11,7 +11,8 @@ import openai
 import pytest
 
 from llmguard.gateway.sample import Sample
-from llmguard.web.connection import READ_AT_ONCE, Slots
+from llmguard.web.connection import READ_AT_ONCE
+from llmguard.web.slots import Slots
 from tests.support.builders import FrozenClock
 from tests.support.provider_server import ProviderServer
 from tests.support.raw_http import Wire, chunked

@@ -43,9 +43,10 @@ from llmguard.traces.reader import TraceReader
 from llmguard.traces.spool import Spool
 from llmguard.web.admin import OperatorParts
 from llmguard.web.app import Site, build_app
-from llmguard.web.connection import Connection, Slots
+from llmguard.web.connection import Connection
 from llmguard.web.probes import Probes
 from llmguard.web.response_ids import ResponseIds
+from llmguard.web.slots import Slots
 from tests.support.builders import PATIENT, a_model, a_preset, a_provider, an_app
 from tests.support.finder import PatternFinder
 

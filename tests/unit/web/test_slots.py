@@ -3,7 +3,7 @@ import asyncio
 import pytest
 
 from llmguard.domain.errors import Fault
-from llmguard.web.connection import Slots
+from llmguard.web.slots import Slots
 
 
 async def test_who_finds_no_slot_gets_the_next_one_in_order():
