@@ -33,7 +33,9 @@ _ENTRY_BYTES = 150  # at most: key 48, slots of the dictionary 54, and what byte
 _FINDING = Struct("<III")  # start, end, and what it is: a tenth of what an object takes
 _MOST_UNPACKED = 10_000  # findings and texts that are at hand as objects: 1.5 MB
 _TIME_LIMIT_SECONDS = 60.0
-_WARM_UP = "Dana Lee (dana@example.com, +1 212 555 0123) lives in Paris; card 4111 1111 1111 1111, naïve “quotes” №."
+_WARM_UP = (
+    "Dana Lee (dana@example.com, phone: +1 212 555 0123) lives in Paris; card 4111 1111 1111 1111, naïve “quotes” №."
+)
 
 Key = bytes
 _Job = list[tuple[Key, str]]

@@ -7,6 +7,7 @@ stands for nothing, a space, `_`, `-` or `.`, so `account number` is also `accou
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal, TypeAlias
 
 from llmguard.redaction.recognizers.trie import phrase_regex
@@ -161,19 +162,24 @@ def compact(label: str) -> str:
     return label.lower().translate(_BETWEEN_WORDS)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Labels:
     """The labels that are known, ready to be looked for.
 
     Attributes:
         known: by compact label; several where the shape of the value decides.
         entities: everything that they promise.
-        source: a regex source for any of them in small letters.
+        phrases: the labels as they are written.
     """
 
     known: Mapping[str, tuple[Label, ...]]
     entities: tuple[str, ...]
-    source: str
+    phrases: tuple[str, ...]
+
+    @cached_property
+    def source(self) -> str:
+        """A regex source for any of them in small letters."""
+        return phrase_regex(self.phrases)
 
     @classmethod
     def of(cls, rows: Iterable[Row]) -> "Labels":
@@ -184,7 +190,7 @@ class Labels:
             for label in labels.split("|"):
                 known[compact(label)] = (*known.get(compact(label), ()), Label(entity, shape, form))
         phrases = tuple(sorted({label for row in rows for label in row[3].split("|")}))
-        return cls(known, tuple(dict.fromkeys(row[0] for row in rows)), phrase_regex(phrases))
+        return cls(known, tuple(dict.fromkeys(row[0] for row in rows)), phrases)
 
     @classmethod
     def with_own(cls, own: Mapping[str, Sequence[str]]) -> "Labels":

@@ -8,9 +8,9 @@ value looks like in `shapes`.
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
 from typing import ClassVar
 
-from llmguard.redaction.presidio import Pattern
 from llmguard.redaction.recognizers import label_table
 from llmguard.redaction.recognizers.base import GatedRecognizer, Hit
 from llmguard.redaction.recognizers.gazetteers import is_given_name
@@ -31,29 +31,24 @@ _SPOKEN = re.compile(
     r"(?:[ \t]{0,3}(?:[:=#-]|is\b|was\b|are\b|ist\b|est\b|es\b|of\b|as\b|on\b|it'?s\b|it is\b|reads\b|to\b|ending\b|will be\b|still\b|now\b|[#]|the\b|my\b|in\b)){0,4}[ \t]{1,3}[\"'#(]{0,2}"
 )
 _SCORES = {"keyed": 0.95, "spoken": 0.9}
-_GATE_SCORE = 0.01  # gates are no findings
 _ANY_NAME = frozenset({"name", "displayname"})  # in JSON also of products, files and fields
 _HUMP = re.compile(r"[A-Z](?<=[^\W\d_].)")  # the capital leads: re tries nothing else
-
-
-def _gate(labels: label_table.Labels) -> str:
-    return labels.source.replace("’", "")
 
 
 class _Finder:
     """Where labels stand: where a word begins or, in camelCase, a part of one; the longest label counts."""
 
     def __init__(self, labels: label_table.Labels) -> None:
-        whole = rf"(?>{labels.source})(?![a-rt-z])"  # atomic: no shorter label where the longest one ends inside a word
-        self._at_word = re.compile(rf"(?<![^\W_]){whole}")
-        self._at_hump = re.compile(whole)
+        # atomic: no shorter label where the longest one ends inside a word
+        self._label = re.compile(rf"(?<![^\W_])(?>{labels.source})(?![a-rt-z])")
+        self._reach = max(map(len, labels.phrases)) + 1  # with the letter that may follow
 
     def spans(self, text: str, lowered: str) -> Iterator[tuple[int, int]]:
         """Yield where labels stand, in order and disjoint; `lowered` is the text in small letters."""
-        spans = [match.span() for match in self._at_word.finditer(lowered)]
+        spans = [match.span() for match in self._label.finditer(lowered)]
         humps = [match.start() for match in _HUMP.finditer(text) if text[match.start() - 1].islower()]
         if humps:
-            within = [match.span() for hump in humps if (match := self._at_hump.match(lowered, hump))]
+            within = [(hump, hump + length) for hump in humps if (length := self._length_at(lowered, hump))]
             spans = sorted([*spans, *within]) if within else spans
         done = 0
         for start, end in spans:
@@ -61,28 +56,34 @@ class _Finder:
                 done = end
                 yield start, end
 
+    def _length_at(self, lowered: str, hump: int) -> int:
+        """Return how long the label at a hump is, 0 if there is none."""
+        match = self._label.match(lowered[hump : hump + self._reach])  # cut off, so that a word begins at the hump
+        return match.end() if match else 0
+
 
 class LabelledValueRecognizer(GatedRecognizer):
     """Every entity of `label_table`, found behind its label."""
 
     ENTITIES: ClassVar = label_table.STANDARD.entities
-    GATES: ClassVar = (_gate(label_table.STANDARD),)
+    GATES: ClassVar = ("",)  # Presidio wants a pattern, and compiles it
 
     labels = label_table.STANDARD
-    _finder = _Finder(label_table.STANDARD)
 
     def learn(self, labels: label_table.Labels) -> None:
         """Look for these labels from now on; to be called before it is compiled into a prefilter."""
         self.labels = labels
-        self._finder = _Finder(labels)
         self.supported_entities = list(labels.entities)
-        self.patterns = [Pattern("gate 0", _gate(labels), _GATE_SCORE)]  # type: ignore[has-type]  # untyped in Presidio
+        vars(self).pop("_finder", None)
+
+    @cached_property
+    def _finder(self) -> _Finder:
+        return _Finder(self.labels)
 
     @property
     def triggers(self) -> Sequence[tuple[str, int]]:
-        """The gate of the labels that it knows."""
-        patterns: Sequence[Pattern] = self.patterns  # type: ignore[has-type]  # untyped in Presidio
-        return [(pattern.regex, int(self.global_regex_flags or 0)) for pattern in patterns]
+        """Any of the labels that it knows."""
+        return [(self.labels.source.replace("’", ""), int(self.global_regex_flags or 0))]
 
     def find(self, text: str) -> Iterable[Hit]:
         """Return the values behind labels."""

@@ -49,6 +49,23 @@ def test_without_own_labels_nothing_changes():
     assert recognizer.labels is STANDARD
 
 
+def test_a_label_is_found_inside_camel_case_where_a_word_ends_after_it():
+    recognizer = LabelledValueRecognizer()
+
+    assert found(recognizer, "myAccountHolder: Anna Lee") == [("Anna Lee", "PERSON")]
+    assert found(recognizer, "myAccountHolders: Anna Lee") == [("Anna Lee", "PERSON")]
+    assert found(recognizer, "myAccountHoldername: Anna Lee") == []
+
+
+def test_labels_that_are_learnt_are_found_after_others_were():
+    recognizer = LabelledValueRecognizer()
+    assert found(recognizer, "case_ref: LG-204411") == []
+
+    recognizer.learn(Labels.with_own({"CASE_NUMBER": ["Case Ref"]}))
+
+    assert found(recognizer, "case_ref: LG-204411") == [("LG-204411", "CASE_NUMBER")]
+
+
 def test_the_example_rules_add_labels():
     recognizers = load_recognizers(read_files(RULES))
     labelled = next(one for one in recognizers if isinstance(one, LabelledValueRecognizer))

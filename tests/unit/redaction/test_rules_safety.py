@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from llmguard.redaction.profiles import load_profiles, read_files
 from llmguard.redaction.recognizers.catalog import RECOGNIZERS
+from llmguard.redaction.recognizers.labelled import LabelledValueRecognizer
 from tests.support.redaction_rules import RULES, example_analyzer
 
 INSTANCES = [recognizer() for recognizer in RECOGNIZERS]
@@ -68,7 +69,9 @@ def test_no_recognizer_runs_away_on_hostile_text(text):
 
 @pytest.mark.parametrize("recognizer", INSTANCES, ids=NAMES)
 def test_a_recognizer_finds_nothing_where_none_of_its_gates_matches(recognizer):
-    gates = [regex.compile(pattern.regex, recognizer.global_regex_flags) for pattern in recognizer.patterns]
+    own = [(pattern.regex, recognizer.global_regex_flags) for pattern in recognizer.patterns]
+    triggers = recognizer.triggers if isinstance(recognizer, LabelledValueRecognizer) else own
+    gates = [regex.compile(pattern, flags) for pattern, flags in triggers]
     examples = (RULES / "cases").glob("*.yaml")
     lines = [line for path in examples for line in path.read_text(encoding="utf-8").splitlines()]
     texts = [re.sub(r"\[[A-Z_]+:([^\[\]]+)\]", r"\1", line) for line in lines]
