@@ -70,6 +70,7 @@ def parse_responses(arrival: Arrival) -> ChatRequest:
         include_usage=True,  # its last event always tells the usage
         parameters=parameters,
         spoken=SPOKEN,
+        body_bytes=len(arrival.body),
     )
 
 
