@@ -16,6 +16,11 @@ if TYPE_CHECKING:
 
 def _make() -> "Ready":
     """Import what workers import, and make what they share."""
+    import click  # noqa: F401, PLC0415 - as all here: workers import these when they start
+    import uvloop  # noqa: F401, PLC0415
+    from uvicorn.lifespan import on  # noqa: F401, PLC0415
+    from uvicorn.protocols.http import httptools_impl  # noqa: F401, PLC0415
+
     from llmguard import asgi  # noqa: F401, PLC0415 - with everything that workers import; see _without_collector
     from llmguard.providers.tokens import TokenCounter  # noqa: PLC0415
     from llmguard.redaction.analyzer import Analyzer  # noqa: PLC0415

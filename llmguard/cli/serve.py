@@ -9,23 +9,25 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from llmguard.cli.banner import Banner, issue_demo_key, issue_first_token, print_when_ready
 from llmguard.cli.beside import Beside
 from llmguard.cli.forking import ForkedError, begin_loading, call_in_fork
 from llmguard.cli.main import fail
 from llmguard.cli.options import place_options, settings_from
 from llmguard.domain.at_rest import at_rest_to
-from llmguard.domain.catalog import App
 from llmguard.logs import configure_logging
 from llmguard.redaction.workers import bound_blas_threads
 from llmguard.settings import Settings
+
+if TYPE_CHECKING:
+    from llmguard.domain.catalog import App
 
 _STOP_INGESTER_SECONDS = 60
 _WATCH_SECONDS = 1.0
@@ -66,14 +68,17 @@ def command(  # noqa: PLR0913 - click passes one argument an option
     )
     _export(settings)
     forks = begin_loading()
+    from llmguard.cli import banner  # noqa: PLC0415 - while the other process loads what takes longest
+
     listener = _listen(settings)
-    demo_app = _prepared(forks, settings)
-    demo = issue_demo_key(settings, demo_app) if demo_key and demo_app is not None else None
-    first_token = issue_first_token(settings) if operator_token else None
-    banner = Banner(settings, listener.getsockname()[1], demo, first_token)
-    with _ingester(settings), Beside(forks, settings):
-        print_when_ready(banner)
-        _run_workers(forks, settings, listener)
+    with _ingester(settings):  # it loads meanwhile, too
+        run_workers = _workers(forks, settings, listener)
+        demo_app = _prepared(forks, settings)
+        demo = banner.issue_demo_key(settings, demo_app) if demo_key and demo_app is not None else None
+        first_token = banner.issue_first_token(settings) if operator_token else None
+        with Beside(forks, settings):
+            banner.print_when_ready(banner.Banner(settings, listener.getsockname()[1], demo, first_token))
+            run_workers()
 
 
 def _allow_connections() -> None:
@@ -84,7 +89,7 @@ def _allow_connections() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-def _prepared(forks: ForkServerContext, settings: Settings) -> App | None:
+def _prepared(forks: ForkServerContext, settings: Settings) -> "App | None":
     """Check what serving needs, in a process that has it loaded; return the app that a demo key is for."""
     try:
         unusable, app = call_in_fork(forks, _prepare, settings)
@@ -95,7 +100,7 @@ def _prepared(forks: ForkServerContext, settings: Settings) -> App | None:
     return app
 
 
-def _prepare(settings: Settings) -> tuple[str | None, App | None]:
+def _prepare(settings: Settings) -> "tuple[str | None, App | None]":
     """Return what makes the CoE's files unusable, if anything does, or the app that a demo key is for."""
     from llmguard.wiring import UnusableRulesError, prepare  # noqa: PLC0415 - loaded already where this runs
 
@@ -152,7 +157,8 @@ def _listen(settings: Settings) -> socket.socket:
     return listener
 
 
-def _run_workers(forks: ForkServerContext, settings: Settings, listener: socket.socket) -> None:
+def _workers(forks: ForkServerContext, settings: Settings, listener: socket.socket) -> Callable[[], None]:
+    """Return what starts the workers, and runs until they are told to stop."""
     from uvicorn import Config, _subprocess  # noqa: PLC0415 - only `serve` needs it
     from uvicorn.supervisors import Multiprocess  # noqa: PLC0415
 
@@ -176,7 +182,7 @@ def _run_workers(forks: ForkServerContext, settings: Settings, listener: socket.
         timeout_worker_healthcheck=30,
     )
     listeners = [listener, *(listener.dup() for _ in range(1, _ACCEPTED_AT_ONCE))]
-    Multiprocess(config, sockets=listeners).run()
+    return lambda: Multiprocess(config, sockets=listeners).run()
 
 
 @contextmanager
