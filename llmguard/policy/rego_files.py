@@ -16,6 +16,7 @@ from llmguard.policy.facts import example_document, known_paths
 
 _MOST_BYTES: Final = 1 << 20
 _CHECK_SECONDS: Final = 20.0
+_START_SECONDS: Final = 100.0  # within which a process begins, also on a machine that has too much to do
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,63}\.rego")
 _INPUT: Final = re.compile(r"\binput\b((?:\s*\.\s*[A-Za-z_]\w*)*)(\s*\[)?(\s+as\b)?")
 _DECISIONS: Final = re.compile(r"^decisions\s+contains\b", re.MULTILINE)
@@ -205,7 +206,7 @@ def _engine_findings(files: Mapping[str, str]) -> list[PolicyFinding]:
             input="".join(json.dumps(line) + "\n" for line in asked),
             capture_output=True,
             text=True,
-            timeout=2 * _CHECK_SECONDS,
+            timeout=_START_SECONDS + _CHECK_SECONDS,
             check=False,
             env=environment(),
         )
@@ -215,8 +216,11 @@ def _engine_findings(files: Mapping[str, str]) -> list[PolicyFinding]:
     answers = [answer for answer in said if "at" not in answer]
     errors = [error for answer in answers for error in answer.get("errors", ())]
     if not errors and len(answers) < len(asked):
+        at = next((answer["at"] for answer in reversed(said) if "at" in answer), None)
+        if at is None:
+            fix = "try again; if it lasts, see whether the machine has memory and processor time left"
+            return [PolicyFinding(next(iter(files)), 1, 1, "the engine that reads the rules did not answer", fix)]
         fix = "look for a rule that goes through all pairs of something long"
-        at = next((answer["at"] for answer in reversed(said) if "at" in answer), next(iter(files)))
         return [PolicyFinding(at, 1, 1, "the rules do not end in time on the example facts", fix)]
     return [_finding(error) for error in errors]
 

@@ -1,5 +1,7 @@
 """What is wrong in the folder of rules: all of it, with place and fix."""
 
+import sys
+
 import pytest
 
 from llmguard.policy.cases import run_policy_cases
@@ -100,6 +102,13 @@ def test_a_rule_without_end_is_a_finding(folder, monkeypatch):
 
     [said] = shown(folder(quick=a_rule(package="quick"), trial=a_rule(slow)))
     assert said.startswith("trial.rego:1:1: the rules do not end in time on the example facts; look for a rule")
+
+
+def test_an_engine_that_does_not_answer_is_a_finding_of_its_own(folder, monkeypatch):
+    monkeypatch.setattr("llmguard.policy.rego_files.COMMAND", [sys.executable, "-c", ""])
+
+    [said] = shown(folder(trial=a_rule()))
+    assert said.startswith("trial.rego:1:1: the engine that reads the rules did not answer; try again")
 
 
 def test_files_that_are_no_text_are_findings(tmp_path):
