@@ -129,8 +129,8 @@ class Response(asyncio.Protocol):
             self._parser.feed_data(data)
         except httptools.HttpParserError:
             self._is_broken, self._serves_others = not self._is_complete, False
-        if not self._has_head and self._unread_bytes > _LARGEST_HEAD_BYTES:
-            self._is_broken = True
+        if self._unread_bytes > _LARGEST_HEAD_BYTES and not (self._pieces or self._is_complete):
+            self._is_broken = True  # so much, and no body yet, or no more: of a head, or of what follows the last chunk
         if self._is_complete or self._is_broken:
             self._let_go()
         elif self._unread_bytes > _MOST_UNREAD_BYTES and not self._is_paused:
@@ -171,9 +171,10 @@ class Response(asyncio.Protocol):
             self.headers.clear()
 
     def on_message_complete(self) -> None:
-        """The body is here to its end."""
+        """The body is here to its end; the next request does not go behind one that has not left yet."""
         if self._has_head and self._parser is not None:
-            self._is_complete, self._serves_others = True, self._parser.should_keep_alive()
+            self._is_complete = True
+            self._serves_others = self._parser.should_keep_alive() and not self._transport.get_write_buffer_size()
 
     def _let_go(self) -> None:
         self._parser = None  # which knows this object: nothing has to look for the circle

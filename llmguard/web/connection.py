@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 MOST_BODY_BYTES = 10 * 1024 * 1024
 LONGEST_BODY_SECONDS = 60
 READ_AT_ONCE = 65_536  # bytes; what is longer comes in several parts
+_MOST_DIGITS = 20  # of a length; Python refuses to read thousands of them
 CROWD = "crowd"  # where the application leaves what turns requests away, for `Connection`
 _LONGEST_UNREAD_SECONDS = 60  # that what is sent may wait until the client has read enough of what was sent before
 _GO_ON = b"HTTP/1.1 100 "  # no answer: the client waits for it before it sends the body
@@ -110,6 +111,12 @@ class HungUpError(Exception):
     """The client closed the connection before its request was complete, or does not read what it is answered."""
 
 
+def announced_bytes(headers: Mapping[bytes, bytes]) -> int | None:
+    """Return how long a body is said to be, or None if nobody knows; what has more digits is zeros in front."""
+    length = headers.get(b"content-length", b"")
+    return int(length) if length.isdigit() and len(length) <= _MOST_DIGITS else None
+
+
 async def read_body(headers: Mapping[bytes, bytes], receive: Receive) -> bytes:
     """Return the whole body, unpacked if it came packed with gzip.
 
@@ -120,8 +127,8 @@ async def read_body(headers: Mapping[bytes, bytes], receive: Receive) -> bytes:
     """
     encoding = headers.get(b"content-encoding")
     unpack = bytes if encoding is None else _unpacker(encoding)
-    announced = headers.get(b"content-length", b"0")
-    if announced.isdigit() and int(announced) > MOST_BODY_BYTES:
+    announced = announced_bytes(headers)
+    if announced is not None and announced > MOST_BODY_BYTES:
         raise _too_large()
     receiving = Begun(_receive_all(receive))
     if receiving.done:

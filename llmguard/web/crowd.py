@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from llmguard.gateway.recorder import Recorder
-from llmguard.web.connection import READ_AT_ONCE
+from llmguard.web.connection import READ_AT_ONCE, announced_bytes
 from llmguard.web.headers import Headers, id_headers, retry_headers, why_address
 from llmguard.web.slots import Slots
 from llmguard.web.wire import encode_json, error_body
@@ -30,8 +30,8 @@ class Crowd:
         they change, once a second: what the answers of that time share is made then.
         """
         headers = dict(sent)
-        length = headers.get(b"content-length", b"")
-        if url not in self._urls or not length.isdigit() or int(length) > READ_AT_ONCE or b"expect" in headers:
+        length = announced_bytes(headers)
+        if url not in self._urls or length is None or length > READ_AT_ONCE or b"expect" in headers:
             return None
         if dated is not self._dated:
             self._dated = dated

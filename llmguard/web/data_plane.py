@@ -21,7 +21,7 @@ from llmguard.idempotency.store import KeptAnswer
 from llmguard.identity.keyring import Credential
 from llmguard.identity.scopes import check_preset
 from llmguard.registry.resolve import resolve_preset
-from llmguard.web.connection import READ_AT_ONCE, Delivery, HangUp, HungUpError, read_body
+from llmguard.web.connection import READ_AT_ONCE, Delivery, HangUp, HungUpError, announced_bytes, read_body
 from llmguard.web.exchange import Arrival, Exchange, OpenExchange
 from llmguard.web.headers import Headers, answer_headers, cors_headers, note_own_ids, retry_headers, why_address
 from llmguard.web.response_ids import ResponseIds
@@ -236,8 +236,8 @@ class _Door:
 
         Trap: a connection that is closed while more comes is reset, and the answer may get lost.
         """
-        length = self.headers.get(b"content-length", b"")
-        return length.isdigit() and int(length) <= READ_AT_ONCE
+        length = announced_bytes(self.headers)
+        return length is not None and length <= READ_AT_ONCE
 
     def _authorization(self) -> str | None:
         """Return the `Authorization` header, or what stands for it: some tools have a box for a key header only."""

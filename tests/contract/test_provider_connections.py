@@ -173,6 +173,34 @@ async def test_a_head_without_end_breaks():
             await post()
 
 
+async def test_what_follows_the_last_chunk_without_end_breaks():
+    async with asking(CHUNKED + b"2\r\nab\r\n0\r\n" + b"x-more: of this\r\n" * 50_000) as (_, post):
+        response = await post()
+        with pytest.raises(aiohttp.ClientPayloadError):
+            async with asyncio.timeout(30):
+                await read(response)
+
+
+async def test_a_request_is_not_sent_behind_one_that_has_not_left_yet():
+    numbers = []
+
+    async def answer_before_the_body_is_read(reader, writer):
+        numbers.append(len(numbers) + 1)
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(WHOLE)
+
+    server = await asyncio.start_server(answer_before_the_body_is_read, "127.0.0.1", 0)
+    url = URL(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/")
+    connections = Connections(10)
+    for _ in range(2):
+        async with asyncio.timeout(30):
+            assert await read(await connections.post(url, b"x" * 32 * 1024 * 1024, {}, TIMING)) == b"{}"
+    await connections.close()
+    server.close()
+
+    assert numbers == [1, 2]
+
+
 async def test_a_provider_waits_for_whoever_reads_slowly():
     length = 32 * 1024 * 1024
     async with asking(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % length + b"x" * length, WHOLE) as (

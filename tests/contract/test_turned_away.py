@@ -172,10 +172,11 @@ def test_a_body_that_comes_slowly_is_waited_for(tmp_path, provider):
     ("headers", "body"),
     [
         ({"Content-Length": str(READ_AT_ONCE + 1)}, b" " * (READ_AT_ONCE + 1)),
+        ({"Content-Length": f"{len(BODY):05000}"}, BODY),
         ({"Transfer-Encoding": "chunked"}, chunked(BODY)),
         ({"Content-Length": str(len(BODY)), "Expect": "100-continue"}, BODY),
     ],
-    ids=["long", "of unknown length", "sent when it is asked for"],
+    ids=["long", "of a length with thousands of zeros", "of unknown length", "sent when it is asked for"],
 )
 def test_other_bodies_go_the_usual_way_and_are_traced(tmp_path, provider, headers, body):
     with Crowded(tmp_path, provider) as served, Wire(served.base_url) as wire:

@@ -42,3 +42,7 @@ async def test_size_that_was_not_announced_is_refused_as_it_arrives():
 async def test_hang_up_in_the_middle_is_told():
     with pytest.raises(HungUpError):
         await read_body({}, receiving(a_part(b"ab", more=True), {"type": "http.disconnect"}))
+
+
+async def test_announced_size_of_thousands_of_zeros_stops_nobody():
+    assert await read_body({b"content-length": b"0" * 5_000 + b"2"}, receiving(a_part(b"{}", more=False))) == b"{}"
