@@ -128,9 +128,10 @@ class Metrics:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        for (counter, *labels), amount in self._added.items():
+        added = self._added
+        while added:  # each is out before it is counted: where that fails, on a full disk, none is counted twice
+            (counter, *labels), amount = added.popitem()
             counter.labels(*labels).inc(amount)
-        self._added.clear()
         for durations, observed in self._observed.items():
             if observed:
                 durations.observe_all(observed)

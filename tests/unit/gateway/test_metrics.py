@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from prometheus_client import CollectorRegistry, Histogram
+from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from llmguard.gateway.metrics import Durations, Metrics
 from tests.support.builders import a_trace
@@ -51,6 +51,27 @@ async def test_a_scrape_shows_what_was_counted_before_it():
 
     assert b"llmguard_request_seconds_count 3.0" in metrics.exposition(None)
     assert counted(registry) == ALL
+
+
+async def test_a_count_that_fails_has_no_other_counted_twice(monkeypatch):
+    registry = CollectorRegistry()
+    metrics = Metrics(registry)
+    count_some(metrics)
+    counting, done = Counter.inc, []
+
+    def failing_once(counter, amount=1, exemplar=None):
+        done.append(amount)
+        if len(done) == 3:  # of five
+            raise OSError
+        counting(counter, amount, exemplar)
+
+    monkeypatch.setattr(Counter, "inc", failing_once)
+    with pytest.raises(OSError):  # noqa: PT011 - it has no text
+        metrics.flush()
+    metrics.flush()
+
+    different = {name for name, value in counted(registry).items() if value != ALL[name]}
+    assert len(different) == 1
 
 
 def test_without_a_loop_each_request_shows_at_once():
