@@ -234,20 +234,28 @@ class WordTable:
         missing = {piece for piece in pieces if piece not in self._tokens_of}  # `-` would walk all that are known
         if not missing:
             return self._tokens_of
-        most_tokens = sum(map(len, missing))
+        most_tokens = sum(map(len, missing)) + 1  # the line break between words is one
         if max(self._used_rows + most_tokens, len(self._tokens_of) + len(missing)) > self._kept_words:
-            self._row_of.clear()
-            self._plain_row_of.clear()
-            self._tokens_of.clear()
-            self._used_rows = 0
+            self._forget()
             missing = pieces
-        learnt = self._learn(missing)
+        try:
+            learnt = self._learn(missing)
+        except BaseException:  # such as of half a surrogate pair: there are rows now that nothing was written into
+            self._forget()
+            raise
         self._tokens_of.update(
             (piece, tokens[0][2] if len(tokens) == 1 else tokens)
             for piece, tokens in learnt.items()
             if len(piece) <= _LONGEST_KEPT
         )
         return {piece: learnt[piece] if piece in learnt else self._tokens_of[piece] for piece in pieces}
+
+    def _forget(self) -> None:
+        self._row_of.clear()
+        self._plain_row_of.clear()
+        self._tokens_of.clear()
+        self._fresh.clear()
+        self._used_rows = 0
 
     def _learn(self, pieces: Iterable[str]) -> dict[str, tuple[_Token, ...]]:
         learnt: dict[str, tuple[_Token, ...]] = {}

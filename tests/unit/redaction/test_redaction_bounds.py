@@ -3,6 +3,8 @@
 import asyncio
 import time
 
+import pytest
+
 from llmguard.redaction.analyzer import Analyzer
 from llmguard.redaction.ner_words import WordTable
 from llmguard.redaction.redactor import Redactor
@@ -48,6 +50,19 @@ def test_a_small_word_table_finds_the_same(tmp_path, monkeypatch):
     monkeypatch.setattr(model._matrices, "_words", a_word_table(model, kept_words=300))
     assert findings_of(an_analyzer(folder), texts) == expected
     assert all(expected)
+
+
+def test_texts_that_cannot_be_read_leave_no_word_without_its_numbers():
+    model = the_language_model()
+    text = "John Smith lives in Paris."
+    expected = a_word_table(model, kept_words=300).look_up(text)
+    words = a_word_table(model, kept_words=300)
+    words.look_up("some word here")  # words of this form need no tokenizer from here on
+    for number in range(20):
+        new = " ".join(f"{chr(97 + number)}{chr(97 + other)}pq" for other in range(26))
+        with pytest.raises(UnicodeEncodeError):
+            words.look_up(f"{new} \ud800")
+    assert (words.look_up(text).vectors == expected.vectors).all()
 
 
 def findings_of(analyzer: Analyzer, texts):
