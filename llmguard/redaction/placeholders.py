@@ -18,7 +18,8 @@ import hmac
 import re
 import unicodedata
 from collections.abc import Container, Iterator, Sequence
-from typing import NamedTuple
+from functools import lru_cache
+from typing import Literal, NamedTuple
 
 PERSON = "PERSON"
 PLACEHOLDERS_PURPOSE = "redaction/placeholders"  # of the key that is derived from the installation's secret
@@ -66,15 +67,25 @@ def normalise(entity_type: str, text: str) -> str:
     secrets and URLs themselves, all else (people, places, e-mails) the text in lower case with single spaces. Invisible
     characters do not count, nor how a letter with its marks is encoded, but in secrets and URLs.
     """
-    if _EXACT.fullmatch(entity_type):
+    kind = _kind_of(entity_type)
+    if kind == "exact":
         return text
     text = readable(text) or text
-    if entity_type.startswith("PHONE"):
+    if kind == "phone":
         digits = _NOT_DIGIT.sub("", text).removeprefix("00")
         return digits or text
-    if _COMPACT.fullmatch(entity_type):
+    if kind == "compact":
         return _NOT_ALPHANUMERIC.sub("", text).casefold() or text
     return " ".join(text.casefold().split())
+
+
+@lru_cache(maxsize=1_000)  # of types, of which there are as many as the rules name
+def _kind_of(entity_type: str) -> Literal["exact", "phone", "compact", "words"]:
+    if _EXACT.fullmatch(entity_type):
+        return "exact"
+    if entity_type.startswith("PHONE"):
+        return "phone"
+    return "compact" if _COMPACT.fullmatch(entity_type) else "words"
 
 
 def name_parts(text: str) -> tuple[str, ...]:

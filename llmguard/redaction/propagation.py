@@ -28,6 +28,7 @@ _WORDS = re.compile(r"\w+|\s+|[^\w\s]")
 _INSIDE_WORD = re.compile(r"(?<=\w)\w|(?<=\s)\s")  # where a text is not cut into words
 # Where lower case is another number of characters, or depends on the letters around, and what `fold` takes out.
 _UNEVEN = re.compile(f"[\u0130\u03a3]|{ODD.pattern}")
+_UNEVEN_LATIN = bytes(code for code in range(256) if code == 0 or _UNEVEN.search(chr(code)))
 _ALIKE_CHARACTERS = re.compile(r"\s+|\S")  # what becomes one character where all whitespace is alike
 
 Words = tuple[str, ...]
@@ -231,7 +232,13 @@ def _apart(texts: list[str]) -> tuple[list[str], list[str]]:
 
 
 def _is_usual(text: str) -> bool:
-    return "\0" not in text and (text.isascii() or not _UNEVEN.search(text))
+    if text.isascii():
+        return "\0" not in text
+    try:
+        letters = text.encode("latin-1")
+    except UnicodeEncodeError:
+        return "\0" not in text and not _UNEVEN.search(text)
+    return len(letters.translate(None, _UNEVEN_LATIN)) == len(letters)  # in a tenth of the time of the pattern
 
 
 def _elsewhere(values: Iterable[str], whole: str, hidden: str) -> dict[str, list[int]] | None:

@@ -34,7 +34,6 @@ from llmguard.redaction.placeholders import (
     spell_dropped,
 )
 from llmguard.redaction.profiles import Profile
-from llmguard.redaction.propagation import KnownValues
 from llmguard.redaction.spans import Edit, Span, rewrite, spans_of
 from llmguard.redaction.units import Field, Unit, text_units
 from llmguard.redaction.vault import Vault
@@ -230,7 +229,7 @@ class _Found(NamedTuple):
     findings: list[tuple[Finding, ...]]
     is_much: bool
 
-    def spans(self, rules: Profile, known: Sequence[tuple[str, str]] = ()) -> list[list[Span]]:
+    def spans(self, rules: Profile, vault: Vault, known: Sequence[tuple[str, str]] = ()) -> list[list[Span]]:
         """Return what is personal in each unit, with every further occurrence of it and of the known values."""
         spans = [spans_of(*one) for one in zip(self.units, self.findings, self.closed, strict=True)]
         values = {
@@ -240,7 +239,9 @@ class _Found(NamedTuple):
             if rules.actions.get(span.entity_type) != "report"
         }
         values.update(known)
-        return KnownValues(sorted(values), rules.allow).spread(self.units, spans, self.closed) if values else spans
+        if not values:
+            return spans
+        return vault.known_values(values, rules.allow).spread(self.units, spans, self.closed)
 
 
 def _is_large(document: Any) -> bool:  # JSON of any shape
@@ -289,7 +290,7 @@ def _unfolded(findings: tuple[Finding, ...], folded: Folded) -> tuple[Finding, .
 
 def _redacted(request: ChatRequest, document: JsonObject, found: _Found, rules: Profile, vault: Vault) -> Redacted:
     """Return the request without what was found in it."""
-    spans = found.spans(rules)
+    spans = found.spans(rules, vault)
     if not any(spans):
         return Redacted(request, vault, {})
     _refuse_blocked(spans, rules)
@@ -305,7 +306,7 @@ def _redacted_answer(
     document: Callable[[], JsonObject], found: _Found, rules: Profile, vault: Vault
 ) -> JsonObject | None:
     """Return an answer, or what holds one, without what was found in it; None if that is nothing."""
-    spans = found.spans(rules, [(entry.entity_type, entry.text) for entry in vault.entries()])
+    spans = found.spans(rules, vault, [(entry.entity_type, entry.text) for entry in vault.entries()])
     if not any(spans):
         return None
     actions: dict[str, Action] = {
@@ -319,7 +320,7 @@ def _without_secrets(
     answer: list[JsonObject], found: _Found, rules: Profile, vault: Vault, *, stream: bool
 ) -> list[JsonObject]:
     """Return the chunks of a stream, or a chat.completion, without the secrets that were found in it."""
-    secrets = [[span for span in own if span.entity_type in _SECRETS] for own in found.spans(rules)]
+    secrets = [[span for span in own if span.entity_type in _SECRETS] for own in found.spans(rules, vault)]
     if not any(secrets):
         return answer
     edits = _edits(found.units, secrets, dict.fromkeys(_SECRETS, "drop"), vault.fork())

@@ -6,7 +6,7 @@ placeholder is decided here (see `placeholders` for why); how a placeholder is r
 
 import re
 import string
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from llmguard.domain.chat import JsonObject
 from llmguard.redaction.bent import BentPlaceholders, bracketed_types
@@ -22,6 +22,7 @@ from llmguard.redaction.placeholders import (
     normalise,
     spell_placeholder,
 )
+from llmguard.redaction.propagation import KnownValues
 from llmguard.redaction.restore import restore_body
 from llmguard.redaction.stream import StreamRestorer
 
@@ -47,6 +48,7 @@ class Vault:
         "_by_code",
         "_by_spelling",
         "_codes",
+        "_known_values",
         "_matcher",
         "_stems",
         "_taken",
@@ -76,6 +78,7 @@ class Vault:
         self._aliases: dict[str, str | None] = {}
         self._typed = _Typed()
         self._matcher: BentPlaceholders | None = None
+        self._known_values: tuple[set[tuple[str, str]], KnownValues] | None = None
 
     def __repr__(self) -> str:
         """Tell how much it holds, and nothing of it."""
@@ -146,6 +149,17 @@ class Vault:
     def entries(self) -> tuple[Entry, ...]:
         """Return what it holds, in the order in which it was hidden."""
         return tuple(self._by_code.values())
+
+    def known_values(self, values: set[tuple[str, str]], allow: Collection[str]) -> KnownValues:
+        """Return what looks for values: the same as last time if they are the same, as in most answers.
+
+        Args:
+            values: (entity type, text) of each.
+            allow: of the profile of this vault.
+        """
+        if self._known_values is None or self._known_values[0] != values:
+            self._known_values = values, KnownValues(sorted(values), allow)
+        return self._known_values[1]
 
     def fork(self) -> "Vault":
         """Return a copy that can take more values without changing this one."""

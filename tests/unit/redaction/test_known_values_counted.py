@@ -107,3 +107,10 @@ def found(text, values, every):
         if not kept or place.start >= kept[-1].end:
             kept.append(place)
     return kept
+
+
+@given(
+    st.text(alphabet=st.characters(max_codepoint=255) | st.sampled_from("a\0\xad\u0130\u03a3\u0301\u200b€"), max_size=8)
+)
+def test_texts_that_are_not_counted_are_those_of_the_pattern(text):
+    assert propagation._is_usual(text) == ("\0" not in text and not propagation._UNEVEN.search(text))

@@ -201,3 +201,13 @@ def test_every_value_comes_back_exactly_whatever_it_is(values):
     placeholders = [vault.hide(entity_type, text) for entity_type, text in values]
 
     assert vault.restore_text("\n".join(placeholders)) == "\n".join(text for _, text in values)
+
+
+def test_what_looks_for_the_same_values_is_made_once():
+    vault = a_vault()
+    values = {("PERSON", "Anna Schmidt")}
+
+    first = vault.known_values(values, frozenset())
+
+    assert vault.known_values(set(values), frozenset()) is first
+    assert vault.known_values({*values, ("PERSON", "Bob Miller")}, frozenset()) is not first
