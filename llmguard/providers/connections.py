@@ -1,7 +1,7 @@
 """Sends a body to a provider and brings what it answers, over the connections of aiohttp's pool.
 
 aiohttp's own session does more for each request than any provider needs: redirects, cookies, forms, middlewares, and on
-Python 3.11 a task that writes the body; and its streams take ten times as long for a body that comes in chunks. That
+Python 3.11 a task that writes the body; and its streams take six times as long for a body that comes in chunks. That
 is most of what a call costs. Proxies from the environment are not used.
 """
 
