@@ -56,9 +56,8 @@ class Recorder:
         self.clock = clock
         self.trace_ids = TraceIds()
         self._finishing: set[asyncio.Task[None]] = set()
-        self._strangers = Sample(
-            clock, "without a valid key", at_once=_STRANGERS_AT_ONCE
-        )  # else anybody could fill the disk
+        # A sample, or else anybody could fill the disk.
+        self._strangers = Sample(clock, "without a valid key", at_once=_STRANGERS_AT_ONCE)
         self.turned_away = Sample(clock, "that could not even wait for their turn", at_once=_TURNED_AWAY_AT_ONCE)
 
     def open(self, endpoint: str) -> "Record":

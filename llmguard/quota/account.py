@@ -106,25 +106,14 @@ class Account(msgspec.Struct, array_like=True):
         second = slot_start(self.seen_at)
         if not self.slots or self.slots[-1].start != second:
             self.slots.append(Window(second))
-        requests, tokens, nano_usd = amount
         for window in (self.slots[-1], self.minute, self.day, self.month):
-            held = window.held
-            held.requests += requests
-            held.tokens += tokens
-            held.nano_usd += nano_usd
+            window.held.add(amount)
 
     def settle(self, held: Amount, reserved_at: Instant, actual: Amount) -> None:
         """Replace a hold by what was used, in those windows of the hold that still count."""
-        requests, tokens, nano_usd = held
-        used_requests, used_tokens, used_nano_usd = actual
         for window in self._windows_of(reserved_at):
-            booked, used = window.held, window.used
-            booked.requests -= requests
-            booked.tokens -= tokens
-            booked.nano_usd -= nano_usd
-            used.requests += used_requests
-            used.tokens += used_tokens
-            used.nano_usd += used_nano_usd
+            window.held.take(held)
+            window.used.add(actual)
 
     def _windows_of(self, instant: Instant) -> list[Window | Period]:
         windows: list[Window | Period] = []
